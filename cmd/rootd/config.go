@@ -1,0 +1,156 @@
+package main
+
+import (
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"runtime"
+	"time"
+)
+
+// Config is everything an operator can set, with the defaults of [DefaultConfig] where nothing was said. Every field
+// has its row in [settings], from which flags, the file's keys and the documentation come. Nothing but this package
+// sees it: packages get small Options structs of their own.
+type Config struct {
+	DataDir   string           // directory of identity, planet, log
+	Name      string           // this member's name; "" = host name
+	Listen    []netip.AddrPort // UDP sockets
+	Endpoints []netip.AddrPort // where clients reach this member, in planet order; none = guessed from the interfaces
+	Admin     AdminConfig
+	HTTP      HTTPConfig
+	Log       LogConfig
+	UDP       UDPConfig
+	Crypto    CryptoConfig
+	Peers     PeersConfig
+	Limits    LimitsConfig
+	Relay     RelayConfig
+	Multicast MulticastConfig
+	Planet    PlanetConfig
+}
+
+// AdminConfig is the socket that rootctl talks to.
+type AdminConfig struct {
+	Socket string // "" = admin.sock in the data directory; see [Config.AdminSocket]
+}
+
+// HTTPConfig is the listener for metrics and health.
+type HTTPConfig struct {
+	Listen netip.AddrPort // invalid = no listener
+}
+
+// LogConfig says what is logged and how.
+type LogConfig struct {
+	Level  slog.Level
+	Format string // "text" or "json"
+}
+
+// UDPConfig is about sockets and the workers that own them.
+type UDPConfig struct {
+	Workers       int // sockets (and workers) per listen address; 0 = one per CPU, see [Config.Workers]
+	Batch         int // datagrams per system call
+	ReceiveBuffer Bytes
+	SendBuffer    Bytes
+}
+
+// CryptoConfig switches cipher suites.
+type CryptoConfig struct {
+	AES bool // accept and answer AES-GMAC-SIV
+}
+
+// PeersConfig is about how many peers are remembered and for how long.
+type PeersConfig struct {
+	KeepWarm    time.Duration // ECHO on a path that was silent this long; 0 = never
+	Expiry      time.Duration // forget a peer not heard for this long; 0 = never
+	MaxPeers    int           // records in the replicated table
+	MaxSessions int           // peers with live soft state at this member
+	HugePages   bool          // ask the kernel for huge pages for the table
+}
+
+// LimitsConfig bounds what one sender can make us do. Rates are per second; a burst is how many may come at once.
+type LimitsConfig struct {
+	NewIdentityRate   float64 // unknown identities, per IPv4 /24 or IPv6 /48
+	NewIdentityBurst  int
+	ValidationWorkers int     // goroutines that run the memory-hard hash; 0 = half the CPUs, see [Config.ValidationWorkers]
+	ValidationQueue   int     // identities that wait for one
+	HelloRate         float64 // HELLOs answered, per client
+	HelloBurst        int
+	WhoisRate         float64 // WHOIS lookups, per client
+	WhoisBurst        int
+	EchoRate          float64 // ECHOs answered, per client
+	EchoBurst         int
+	PlanetInterval    time.Duration // planet handed to one client at most this often
+}
+
+// RelayConfig bounds what is passed on between peers. Bytes are UDP payload bytes per second; 0 = no limit.
+type RelayConfig struct {
+	SourceRate           Bytes
+	DestinationRate      Bytes
+	IntroductionInterval time.Duration // RENDEZVOUS for one pair at most this often; 0 = never introduce
+	UnknownPerSecond     int           // packets to peers nobody knows that are looked up
+}
+
+// MulticastConfig bounds the multicast soft state.
+type MulticastConfig struct {
+	Expiry        time.Duration // a subscription that is not renewed is forgotten
+	GroupsPerPeer int
+	GatherMax     int // addresses in one answer
+	GatherRate    float64
+	GatherBurst   int
+}
+
+// PlanetConfig is used when the data directory is created, never later.
+type PlanetConfig struct {
+	WorldID uint64 // 0 = random
+}
+
+// DefaultConfig returns the configuration of a rootd that was told nothing.
+func DefaultConfig() Config {
+	return Config{
+		DataDir: "/var/lib/rootd",
+		Listen:  []netip.AddrPort{netip.MustParseAddrPort("0.0.0.0:9993"), netip.MustParseAddrPort("[::]:9993")},
+		HTTP:    HTTPConfig{Listen: netip.MustParseAddrPort("127.0.0.1:9994")},
+		Log:     LogConfig{Level: slog.LevelInfo, Format: "text"},
+		UDP:     UDPConfig{Batch: 64, ReceiveBuffer: 8 << 20, SendBuffer: 8 << 20},
+		Crypto:  CryptoConfig{AES: true},
+		Peers: PeersConfig{
+			KeepWarm: 25 * time.Second, Expiry: 30 * 24 * time.Hour,
+			MaxPeers: 50_000_000, MaxSessions: 1_000_000, HugePages: true,
+		},
+		Limits: LimitsConfig{
+			NewIdentityRate: 10, NewIdentityBurst: 100, ValidationQueue: 1024,
+			HelloRate: 10, HelloBurst: 20, WhoisRate: 20, WhoisBurst: 50, EchoRate: 6, EchoBurst: 12,
+			PlanetInterval: 10 * time.Second,
+		},
+		Relay: RelayConfig{
+			SourceRate: 64 << 20, DestinationRate: 64 << 20,
+			IntroductionInterval: 30 * time.Second, UnknownPerSecond: 1000,
+		},
+		Multicast: MulticastConfig{
+			Expiry: 10 * time.Minute, GroupsPerPeer: 1024, GatherMax: 64, GatherRate: 10, GatherBurst: 50,
+		},
+	}
+}
+
+// AdminSocket returns the path of the admin socket.
+func (c *Config) AdminSocket() string {
+	if c.Admin.Socket != "" {
+		return c.Admin.Socket
+	}
+	return filepath.Join(c.DataDir, "admin.sock")
+}
+
+// Workers returns how many sockets each listen address gets.
+func (c *Config) Workers() int {
+	if c.UDP.Workers > 0 {
+		return c.UDP.Workers
+	}
+	return runtime.GOMAXPROCS(0)
+}
+
+// ValidationWorkers returns how many goroutines validate identities.
+func (c *Config) ValidationWorkers() int {
+	if c.Limits.ValidationWorkers > 0 {
+		return c.Limits.ValidationWorkers
+	}
+	return max(1, runtime.GOMAXPROCS(0)/2)
+}

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+)
+
+// setting is one row of [settings]: the only place where a setting is named and explained. The key is its path in the
+// file; the flag is the same with dashes ("limits.hello_rate" is -limits-hello-rate).
+type setting struct {
+	key   string
+	help  string           // one sentence; units included
+	check func(any) string // says what is wrong with the value behind the pointer, "" if nothing
+	field func(*Config) any
+}
+
+// settings lists every setting in the order of the documentation. A dotted key's first part is its section.
+func settings() []setting {
+	return []setting{
+		{"data_dir", "Directory of the identity, the planet, its signing key and the log; created when missing.", notEmpty, func(c *Config) any { return &c.DataDir }},
+		{"name", "Name of this member: letters, digits, dot and dash; empty takes the host name.", memberName, func(c *Config) any { return &c.Name }},
+		{"listen", "UDP addresses to serve; several addresses, ports and both families are fine.", listenList, func(c *Config) any { return &c.Listen }},
+		{"endpoints", "Public addresses of this member as they stand in the planet, in this order; empty guesses from the network interfaces.", endpointList, func(c *Config) any { return &c.Endpoints }},
+
+		{"admin.socket", "Unix socket for rootctl; empty is admin.sock in the data directory.", socketPath, func(c *Config) any { return &c.Admin.Socket }},
+		{"http.listen", "TCP address of /metrics, /healthz and /readyz; empty or \"off\" for none.", nil, func(c *Config) any { return &c.HTTP.Listen }},
+		{"log.level", "Least important level to log: debug, info, warn or error.", nil, func(c *Config) any { return &c.Log.Level }},
+		{"log.format", "Form of a log line: text or json.", oneOf("text", "json"), func(c *Config) any { return &c.Log.Format }},
+
+		{"udp.workers", "Sockets, each with its worker, per listen address; 0 is one per CPU.", between(0, 1024), func(c *Config) any { return &c.UDP.Workers }},
+		{"udp.batch", "Datagrams read or written by one system call.", between(1, 1024), func(c *Config) any { return &c.UDP.Batch }},
+		{"udp.receive_buffer", "Receive buffer of a socket; the kernel may grant less.", between(64<<10, 1<<30), func(c *Config) any { return &c.UDP.ReceiveBuffer }},
+		{"udp.send_buffer", "Send buffer of a socket; the kernel may grant less.", between(64<<10, 1<<30), func(c *Config) any { return &c.UDP.SendBuffer }},
+
+		{"crypto.aes", "Speak AES-GMAC-SIV with the clients that prefer it; false leaves Salsa20/12-Poly1305 for all.", nil, func(c *Config) any { return &c.Crypto.AES }},
+
+		{"peers.keep_warm", "Send a small ECHO to a peer whose path was silent this long, so that its NAT stays open; 0s never does.", durationOrZero("5s", "10m"), func(c *Config) any { return &c.Peers.KeepWarm }},
+		{"peers.expiry", "Forget a peer that was not heard for this long; 0s never does.", durationOrZero("1h", "3650d"), func(c *Config) any { return &c.Peers.Expiry }},
+		{"peers.max_peers", "Peers remembered; beyond it unknown identities are refused, known ones go on.", between(1, 1<<30), func(c *Config) any { return &c.Peers.MaxPeers }},
+		{"peers.max_sessions", "Peers with a live session at this member; the longest silent one makes room.", between(1, 1<<30), func(c *Config) any { return &c.Peers.MaxSessions }},
+		{"peers.huge_pages", "Ask the kernel for huge pages for the table of peers.", nil, func(c *Config) any { return &c.Peers.HugePages }},
+
+		{"limits.new_identity_rate", "HELLOs of unknown identities looked at, per second and IPv4 /24 or IPv6 /48.", betweenRate(0.01, 1e6), func(c *Config) any { return &c.Limits.NewIdentityRate }},
+		{"limits.new_identity_burst", "Burst of the same.", between(1, 1e6), func(c *Config) any { return &c.Limits.NewIdentityBurst }},
+		{"limits.validation_workers", "Goroutines that run the memory-hard validation of identities; 0 is half the CPUs.", between(0, 1024), func(c *Config) any { return &c.Limits.ValidationWorkers }},
+		{"limits.validation_queue", "Identities that may wait for validation; beyond it new ones are dropped.", between(1, 1<<20), func(c *Config) any { return &c.Limits.ValidationQueue }},
+		{"limits.hello_rate", "HELLOs answered, per second and client.", betweenRate(0.1, 1e6), func(c *Config) any { return &c.Limits.HelloRate }},
+		{"limits.hello_burst", "Burst of the same.", between(1, 1e6), func(c *Config) any { return &c.Limits.HelloBurst }},
+		{"limits.whois_rate", "Addresses looked up by WHOIS, per second and client.", betweenRate(0.1, 1e6), func(c *Config) any { return &c.Limits.WhoisRate }},
+		{"limits.whois_burst", "Burst of the same.", between(1, 1e6), func(c *Config) any { return &c.Limits.WhoisBurst }},
+		{"limits.echo_rate", "ECHOs answered, per second and client.", betweenRate(0.1, 1e6), func(c *Config) any { return &c.Limits.EchoRate }},
+		{"limits.echo_burst", "Burst of the same.", between(1, 1e6), func(c *Config) any { return &c.Limits.EchoBurst }},
+		{"limits.planet_interval", "A newer planet is handed to one client at most this often.", durationBetween("1s", "1h"), func(c *Config) any { return &c.Limits.PlanetInterval }},
+
+		{"relay.source_rate", "Bytes relayed from one peer, per second; 0 is no limit.", bytesOrZero(16<<10, 1<<40), func(c *Config) any { return &c.Relay.SourceRate }},
+		{"relay.destination_rate", "Bytes relayed to one peer, per second; 0 is no limit.", bytesOrZero(16<<10, 1<<40), func(c *Config) any { return &c.Relay.DestinationRate }},
+		{"relay.introduction_interval", "Introduce the same two peers (RENDEZVOUS) at most this often; 0s never does.", durationOrZero("1s", "1h"), func(c *Config) any { return &c.Relay.IntroductionInterval }},
+		{"relay.unknown_per_second", "Packets to peers that nobody knows looked up, per second; the rest is dropped early.", between(0, 1e7), func(c *Config) any { return &c.Relay.UnknownPerSecond }},
+
+		{"multicast.expiry", "Forget a multicast subscription that was not renewed for this long.", durationBetween("1m", "24h"), func(c *Config) any { return &c.Multicast.Expiry }},
+		{"multicast.groups_per_peer", "Multicast groups one peer may subscribe to.", between(1, 1<<20), func(c *Config) any { return &c.Multicast.GroupsPerPeer }},
+		{"multicast.gather_max", "Members named in one answer to a GATHER.", between(1, 255), func(c *Config) any { return &c.Multicast.GatherMax }},
+		{"multicast.gather_rate", "GATHERs answered, per second and client.", betweenRate(0.1, 1e6), func(c *Config) any { return &c.Multicast.GatherRate }},
+		{"multicast.gather_burst", "Burst of the same.", between(1, 1e6), func(c *Config) any { return &c.Multicast.GatherBurst }},
+
+		{"planet.world_id", "World ID of the planet, up to 16 hexadecimal digits, used when the data directory is created; empty draws a random one.", worldID, func(c *Config) any { return &c.Planet.WorldID }},
+	}
+}
+
+// flag is the name of the setting on the command line, without its dash.
+func (s setting) flag() string {
+	return strings.NewReplacer(".", "-", "_", "-").Replace(s.key)
+}
+
+// section is the part of the key before the dot, "" at the top of the file.
+func (s setting) section() string {
+	section, _, ok := strings.Cut(s.key, ".")
+	if !ok {
+		return ""
+	}
+	return section
+}
+
+// sections explains each section of the file in one sentence.
+func sections() map[string]string {
+	return map[string]string{
+		"":          "Who this member is and where it is reached.",
+		"admin":     "The socket that rootctl talks to. Its owner may do everything.",
+		"http":      "Metrics for Prometheus and health for load balancers and monitors.",
+		"log":       "The log goes to standard error.",
+		"udp":       "Sockets and the workers that own them.",
+		"crypto":    "Cipher suites.",
+		"peers":     "How many peers are remembered, and for how long.",
+		"limits":    "What one client can make this member do. Each limit that is hit counts in a metric.",
+		"relay":     "Packets passed on between peers that have no direct path.",
+		"multicast": "Who subscribes to which multicast group: kept in memory only.",
+		"planet":    "Used once, when the data directory is created.",
+	}
+}
+
+// writeUsage is the text of rootd -help.
+func writeUsage(w io.Writer) {
+	c := DefaultConfig()
+	var b strings.Builder
+	b.WriteString(`rootd is a ZeroTier root server.
+
+Usage: rootd [-config FILE] [flags]
+
+  -config FILE
+	Read settings from a TOML file. Flags win over the file.
+  -check
+	Check the configuration, print what is wrong, and exit.
+  -version
+	Print the version and exit.
+
+Without a configuration and with an empty data directory rootd makes itself an identity, a planet and its signing key.
+
+Settings (in the file: the key in brackets):
+
+`)
+	for _, s := range settings() {
+		p := s.field(&c)
+		fmt.Fprintf(&b, "  -%s %s\n\t%s\n\t[%s", s.flag(), strings.ToUpper(placeholder(p)), s.help, s.key)
+		if v := text(p); v != "" {
+			fmt.Fprintf(&b, ", default %s", v)
+		}
+		b.WriteString("]\n")
+	}
+	_, _ = io.WriteString(w, b.String()) // nowhere to report that the terminal is gone
+}
+
+func placeholder(p any) string {
+	switch p.(type) {
+	case *bool:
+		return "bool"
+	case *netip.AddrPort:
+		return "addr:port"
+	case *[]netip.AddrPort:
+		return "addr:port,..."
+	case *uint64:
+		return "hex"
+	}
+	return kind(p)
+}
+
+// writeExample writes the documented example file: every setting, commented out, with its default.
+func writeExample(w io.Writer) error {
+	c := DefaultConfig()
+	var b strings.Builder
+	b.WriteString("# Configuration of rootd: every setting with its default. Remove the # where you want another value.\n" +
+		"# Check with: rootd -check -config FILE. Generated from the table of settings; unknown keys are refused.\n")
+	last := "?"
+	for _, s := range settings() {
+		if s.section() != last {
+			last = s.section()
+			fmt.Fprintf(&b, "\n# %s\n", sections()[last])
+			if last != "" {
+				fmt.Fprintf(&b, "[%s]\n", last)
+			}
+		}
+		_, name, ok := strings.Cut(s.key, ".")
+		if !ok {
+			name = s.key
+		}
+		fmt.Fprintf(&b, "\n# %s\n#%s = %s\n", s.help, name, textTOML(s.field(&c)))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// writeReference writes the tables of docs/configuration.md.
+func writeReference(w io.Writer) error {
+	c := DefaultConfig()
+	var b strings.Builder
+	last := "?"
+	for _, s := range settings() {
+		if s.section() != last {
+			last = s.section()
+			title := "[" + last + "]"
+			if last == "" {
+				title = "Top of the file"
+			}
+			fmt.Fprintf(&b, "\n### %s\n%s\n\n| key | flag | type | default | meaning |\n|---|---|---|---|---|\n", title, sections()[last])
+		}
+		p := s.field(&c)
+		fmt.Fprintf(&b, "| `%s` | `-%s` | %s | `%s` | %s |\n", s.key, s.flag(), kind(p), textTOML(p), s.help)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
