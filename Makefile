@@ -1,0 +1,59 @@
+# What can be done here: `make help`.
+
+SHELL       := bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS   += --no-print-directory
+.DEFAULT_GOAL := help
+
+GO       ?= go
+PKGS     ?= ./...
+DURATION ?=
+CLIENTS  ?= 200
+BENCH    ?= .
+COUNT    ?= 1
+FUZZTIME ?= 30s
+
+.PHONY: help
+help: ## Print this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build rootd, rootctl, rootswarm and the demo into bin/
+	@mkdir -p bin
+	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/...
+
+.PHONY: run
+run: build ## Run a demo: a root and a swarm of clients, with a live table [DURATION=60s] [CLIENTS=200]
+	@exec bin/demo -clients $(CLIENTS) $(if $(DURATION),-duration $(DURATION))
+
+.PHONY: test
+test: ## Run all tests [PKGS=./...]
+	@$(GO) test $(PKGS)
+
+.PHONY: race
+race: ## Run all tests but the long ones with the race detector [PKGS=./...]
+	@$(GO) test -race -short $(PKGS)
+
+.PHONY: bench
+bench: ## Run the benchmarks [PKGS=./...] [BENCH=regexp] [COUNT=1]
+	@$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) $(PKGS)
+
+.PHONY: fuzz
+fuzz: ## Fuzz every target in turn [PKGS=./...] [FUZZTIME=30s]
+	@GO=$(GO) scripts/fuzz.sh $(FUZZTIME) $(PKGS)
+
+.PHONY: lint
+lint: ## Check format, vet, linters, import arrows
+	@GO=$(GO) scripts/lint.sh
+
+.PHONY: soak
+soak: build ## Run the demo for long, with rootd killed every 30 s [DURATION=1h] [CLIENTS=200]
+	@exec bin/demo -clients $(CLIENTS) -duration $(or $(DURATION),1h) -kill-every 30s
+
+.PHONY: dist
+dist: ## Build release archives for linux, darwin and freebsd into dist/, reproducibly
+	@GO=$(GO) scripts/dist.sh
+
+.PHONY: clean
+clean: ## Remove bin/ and dist/
+	@rm -rf bin dist
