@@ -1,0 +1,3 @@
+package procs_test
+
+const hasParentDeathSignal = true

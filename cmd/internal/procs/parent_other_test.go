@@ -1,0 +1,5 @@
+//go:build !linux
+
+package procs_test
+
+const hasParentDeathSignal = false
