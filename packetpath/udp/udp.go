@@ -11,7 +11,7 @@
 // be called from any goroutine at any time. The package starts no goroutines.
 //
 // Invariants:
-//   - The caller owns the buffers. The package keeps no reference to one after a call has returned.
+//   - The caller owns the buffers. The package does not touch one after a call has returned.
 //   - No allocation per batch, once a Conn or Sender has seen its largest batch.
 //   - Addresses are plain: IPv4 is never 4-in-6, IPv6 has no zone. A socket has one family; IPv6 sockets are V6ONLY.
 //   - One packet's trouble is its own: an ICMP error, a destination the kernel rejects, a datagram larger than its
@@ -20,7 +20,7 @@
 //   - Only [Conn.Close] ends a reader: with [net.ErrClosed].
 //
 // Linux has the fast path: recvmmsg and sendmmsg as raw non-blocking calls under Go's poller. Every other system has a
-// portable one, correct but slow, that knows nothing about [Message.Local] and allows one socket per port.
+// portable one, correct but slow, that does not know [Message.Local] on wildcard sockets and allows one socket per port.
 package udp
 
 import (
@@ -40,10 +40,9 @@ type Message struct {
 	N int
 	// Addr is the other end: the sender of a received datagram, the destination of one to be sent.
 	Addr netip.AddrPort
-	// Local is this end: the address that a datagram came to, or that one must leave from. It is known on sockets
-	// that are bound to the wildcard address; elsewhere it is invalid when reading and has no effect when writing.
-	// Invalid, or of the other family: the kernel chooses. A reply made in the Message of its request leaves from
-	// the address that was asked.
+	// Local is this end: the address that a datagram came to, or that one must leave from. When writing it matters
+	// only on sockets bound to the wildcard address; if it is invalid or of the other family, the kernel chooses.
+	// So a reply made in the Message of its request leaves from the address that was asked.
 	Local netip.Addr
 }
 

@@ -28,7 +28,11 @@ type conn struct {
 	truncated, recvErrors, rejects atomic.Uint64
 }
 
-var _ Conn = (*conn)(nil)
+var (
+	_ Conn       = (*conn)(nil)
+	_ Sender     = (*sender)(nil)
+	_ ListenFunc = Listen
+)
 
 // Listen opens a UDP socket on addr. Port 0 lets the system choose.
 func Listen(addr netip.AddrPort, o Options) (Conn, error) {
@@ -73,7 +77,7 @@ func (c *conn) Read(batch []Message) (int, error) {
 		n, _, flags, from, err := c.pc.ReadMsgUDPAddrPort(m.Buf, nil)
 		switch {
 		case err == nil:
-			m.N, m.Addr, m.Local = n, plainAddr(from), netip.Addr{}
+			m.N, m.Addr, m.Local = n, plainAddr(from), c.localOf()
 			if flags&msgTrunc != 0 {
 				c.truncated.Add(1)
 				m.N = 0
@@ -87,6 +91,14 @@ func (c *conn) Read(batch []Message) (int, error) {
 		c.recvErrors.Add(1)
 	}
 	return 0, nil
+}
+
+// localOf is the local address of a datagram: known only if it can be no other.
+func (c *conn) localOf() netip.Addr {
+	if a := c.local.Addr(); !a.IsUnspecified() {
+		return a
+	}
+	return netip.Addr{}
 }
 
 func (c *conn) SetReadDeadline(t time.Time) error { return c.pc.SetReadDeadline(t) }
