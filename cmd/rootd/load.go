@@ -1,13 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/BurntSushi/toml"
@@ -130,14 +133,18 @@ func (l *loader) parse(path, data string, c *Config) {
 		return
 	}
 	l.table(path, "", &md, top, c)
-	slices.SortStableFunc(l.mistakes, func(a, b Mistake) int { return lineOf(a.Where) - lineOf(b.Where) })
 }
 
-func lineOf(where string) (line int) {
+// order sorts mistakes by their lines in the file, then those of flags and defaults.
+func order(a, b Mistake) int { return cmp.Compare(lineOf(a.Where), lineOf(b.Where)) }
+
+func lineOf(where string) int {
 	if i := strings.LastIndexByte(where, ':'); i >= 0 {
-		_, _ = fmt.Sscanf(where[i+1:], "%d", &line) // no number sorts first
+		if line, err := strconv.Atoi(where[i+1:]); err == nil {
+			return line
+		}
 	}
-	return line
+	return math.MaxInt
 }
 
 // table sets what a table of the file holds, and goes into the tables below it.
@@ -212,6 +219,7 @@ func (l *loader) check(c *Config) {
 		}
 	}
 	complain(c.check())
+	slices.SortStableFunc(l.mistakes, order)
 }
 
 // suggest names the known setting nearest to an unknown key.
