@@ -68,7 +68,7 @@ func DecodeEndpoint(b []byte) (netip.AddrPort, int, error) {
 	}
 	switch b[0] {
 	case endpointV4, endpointV6:
-		return addrPort(b[1 : n-2], b[n-2:]), n, nil
+		return addrPort(b[1:n-2], b[n-2:]), n, nil
 	}
 	return netip.AddrPort{}, n, nil
 }
