@@ -1,0 +1,217 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rootd/rootd/cmd/internal/client"
+	"github.com/rootd/rootd/packetpath/vl1"
+)
+
+const usage = `rootswarm: many simulated ZeroTier clients in one process
+
+usage: rootswarm -planet FILE [flags]
+
+Each client is a model of a real one of a given release: it says HELLO, keeps its paths, asks WHOIS, follows
+redirects and rendezvous. Pairs of clients send each other frames through the root. A table line is printed each
+second, a summary at the end; the exit code is 1 if a limit was exceeded, 2 if it could not run.
+
+example: 2,000 clients, half of them old, 100 ms between frames, all relayed, against a root on this machine:
+
+	rootswarm -planet planet -loopback -clients 2000 -mix 1.14=1,1.4=1 -frame-every 100ms -relay \
+	          -duration 60s -max-loss 0.001 -max-p99 20ms
+
+flags:
+`
+
+// config is a run as given by flags.
+type config struct {
+	planet     *vl1.World
+	clients    int
+	identities string
+	synthetic  bool
+	mix        []share
+	seed       uint64
+
+	source   netip.Addr
+	sources  int
+	shards   int
+	perNode  int
+	loopback bool
+	relay    bool
+
+	frameEvery time.Duration
+	frameSize  int
+	active     int
+	network    uint64
+
+	warmup, duration, ramp time.Duration
+	maxLoss                float64
+	maxP99, maxOutage      time.Duration
+	minOnline              float64
+	json                   bool
+	quiet                  bool
+	pid                    int
+}
+
+// share is a family's part of all clients.
+type share struct {
+	family *client.Family
+	weight int
+}
+
+func parseFlags(args []string, stderr io.Writer) (*config, error) {
+	var c config
+	var planet, endpoints, mix, source, network string
+	fs := flag.NewFlagSet("rootswarm", flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	fs.Usage = func() { fmt.Fprint(stderr, usage); fs.PrintDefaults() }
+	fs.StringVar(&planet, "planet", "", "planet `file` that the clients start with (required)")
+	fs.StringVar(&endpoints, "endpoints", "", "replace the stable endpoints of the planet's root: `ip:port,...` (only for planets with one root)")
+	fs.IntVar(&c.clients, "clients", 100, "number of clients")
+	fs.StringVar(&c.identities, "identities", "", "`file` with secret identities, one a line; default: a cache that is filled as needed")
+	fs.BoolVar(&c.synthetic, "synthetic", false, "use identities that cost nothing and that only a root accepts which has them in its state")
+	fs.StringVar(&mix, "mix", "1.14", "client families and their weights: `name=n,...`; names: "+familyNames())
+	fs.Uint64Var(&c.seed, "seed", 1, "seed of everything random in the clients")
+	fs.StringVar(&source, "source", "127.1.0.1", "first local `address`; each further one is in the next /24")
+	fs.IntVar(&c.sources, "sources", 16, "number of local sockets, each with its own address, shared by the clients")
+	fs.IntVar(&c.shards, "shards", 2, "number of independent parts that the clients are split into")
+	fs.IntVar(&c.perNode, "client-sockets", 2, "sockets of one client")
+	fs.BoolVar(&c.loopback, "loopback", false, "let clients use loopback endpoints, which real ones refuse")
+	fs.BoolVar(&c.relay, "relay", false, "drop what clients send each other directly, so that the roots relay all of it")
+	fs.DurationVar(&c.frameEvery, "frame-every", time.Second, "time between two frames of an active client; 0: no frames")
+	fs.IntVar(&c.frameSize, "frame-size", 200, "payload of a frame, bytes")
+	fs.IntVar(&c.active, "active", 0, "number of clients that send frames; 0: all")
+	fs.StringVar(&network, "network", "8056c2e21c000001", "network `ID` of the frames")
+	fs.DurationVar(&c.ramp, "ramp", 2*time.Second, "clients start spread over this time")
+	fs.DurationVar(&c.warmup, "warmup", 5*time.Second, "time after the ramp before measuring starts")
+	fs.DurationVar(&c.duration, "duration", 0, "measure for this long; 0: until interrupted")
+	fs.Float64Var(&c.maxLoss, "max-loss", -1, "limit: largest `share` of lost frames; negative: none")
+	fs.DurationVar(&c.maxP99, "max-p99", 0, "limit: largest 99th percentile of a frame's latency; 0: none")
+	fs.DurationVar(&c.maxOutage, "max-outage", 0, "limit: longest time that any client waited for an answer of a root; 0: none")
+	fs.Float64Var(&c.minOnline, "min-online", 0, "limit: smallest `share` of clients that a root answered")
+	fs.BoolVar(&c.json, "json", false, "print the report as JSON on stdout; the table goes to stderr")
+	fs.BoolVar(&c.quiet, "quiet", false, "no table")
+	fs.IntVar(&c.pid, "pid", 0, "report the CPU time of this `process` too, the root's")
+	if err := fs.Parse(args); err != nil {
+		return nil, err
+	}
+	err := errors.Join(
+		c.setPlanet(planet, endpoints), c.setMix(mix), c.setNumbers(source, network),
+		check(fs.NArg() == 0, "unexpected argument %q", fs.Arg(0)),
+	)
+	if err != nil {
+		return nil, err
+	}
+	return &c, nil
+}
+
+func check(ok bool, format string, a ...any) error {
+	if ok {
+		return nil
+	}
+	return fmt.Errorf(format, a...)
+}
+
+func (c *config) setNumbers(source, network string) (err error) {
+	var errs []error
+	if c.source, err = netip.ParseAddr(source); err != nil {
+		errs = append(errs, fmt.Errorf("-source: %w", err))
+	}
+	if c.network, err = strconv.ParseUint(network, 16, 64); err != nil {
+		errs = append(errs, fmt.Errorf("-network: %w", err))
+	}
+	return errors.Join(append(errs,
+		check(c.clients > 0, "-clients %d: need at least one", c.clients),
+		check(c.perNode > 0 && c.perNode <= 8, "-client-sockets %d: 1 to 8", c.perNode),
+		check(c.shards > 0 && c.shards <= c.clients, "-shards %d: 1 to the number of clients", c.shards),
+		check(c.sources >= c.shards*c.perNode && c.sources <= 250*c.shards,
+			"-sources %d: need %d (shards times sockets of a client) to %d", c.sources, c.shards*c.perNode, 250*c.shards),
+		check(c.frameSize >= frameMin && c.frameSize <= client.MaxFrame, "-frame-size %d: %d to %d", c.frameSize, frameMin, client.MaxFrame),
+		check(c.frameEvery >= 0 && c.warmup >= 0 && c.ramp >= 0 && c.duration >= 0, "negative time"),
+		check(c.active >= 0 && c.active <= c.clients, "-active %d: more than there are clients", c.active),
+	)...)
+}
+
+func (c *config) setPlanet(file, endpoints string) error {
+	if file == "" {
+		return errors.New("-planet is required: the planet file that rootd wrote, or that a client has in its home directory")
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("-planet: %w", err)
+	}
+	w, n, err := vl1.DecodeWorld(b)
+	if err != nil || n != len(b) {
+		return fmt.Errorf("-planet %s: not a planet file: %w", file, errors.Join(err, check(n == len(b), "%d bytes too many", len(b)-n)))
+	}
+	c.planet = w
+	if endpoints == "" {
+		return nil
+	}
+	if len(w.Roots) != 1 {
+		return fmt.Errorf("-endpoints: the planet has %d roots, not one", len(w.Roots))
+	}
+	w.Roots[0].Endpoints = nil
+	for s := range strings.SplitSeq(endpoints, ",") {
+		ap, err := netip.ParseAddrPort(strings.TrimSpace(s))
+		if err != nil {
+			return fmt.Errorf("-endpoints: %w", err)
+		}
+		w.Roots[0].Endpoints = append(w.Roots[0].Endpoints, ap)
+	}
+	return nil
+}
+
+func (c *config) setMix(mix string) error {
+	for part := range strings.SplitSeq(mix, ",") {
+		name, weight, given := strings.Cut(strings.TrimSpace(part), "=")
+		f, err := client.FamilyByName(name)
+		if err != nil {
+			return fmt.Errorf("-mix: %w", err)
+		}
+		n := 1
+		if given {
+			if n, err = strconv.Atoi(weight); err != nil || n < 0 {
+				return fmt.Errorf("-mix: weight of %s is %q: want a whole number", name, weight)
+			}
+		}
+		c.mix = append(c.mix, share{family: f, weight: n})
+	}
+	total := 0
+	for _, s := range c.mix {
+		total += s.weight
+	}
+	return check(total > 0, "-mix: all weights are 0")
+}
+
+// familyOf spreads the families evenly over the clients.
+func (c *config) familyOf(i int) *client.Family {
+	total := 0
+	for _, s := range c.mix {
+		total += s.weight
+	}
+	i %= total
+	for _, s := range c.mix {
+		if i < s.weight {
+			return s.family
+		}
+		i -= s.weight
+	}
+	return c.mix[0].family
+}
+
+func familyNames() string {
+	var names []string
+	for _, f := range client.Families() {
+		names = append(names, f.Name)
+	}
+	return strings.Join(names, " ")
+}

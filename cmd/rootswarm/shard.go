@@ -1,0 +1,228 @@
+package main
+
+import (
+	"container/heap"
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/rootd/rootd/cmd/internal/client"
+	"github.com/rootd/rootd/packetpath/udp"
+	"github.com/rootd/rootd/packetpath/vl1"
+)
+
+// batch is the number of datagrams that a shard reads or writes with one system call.
+const batch = 64
+
+// socketBuffer is what a socket asks the kernel for, in bytes: hundreds of clients answer through it at once.
+const socketBuffer = 4 << 20
+
+// shard runs a part of the clients on a few sockets that only they use. One mutex guards all of its state: it is
+// taken once per batch of datagrams and once per round of timers, never per packet.
+type shard struct {
+	conns []udp.Conn
+	roots map[netip.Addr]bool // addresses that a blocked client still hears
+
+	mu      sync.Mutex // guards everything below
+	env     client.Env
+	outs    []outbox
+	members []*member
+	byAddr  map[vl1.Address]*member
+	timers  timers
+	base    time.Time // Env.Now is the wall clock at base, plus what passed since on the monotonic clock
+	count   counters
+	failed  error
+	traffic *traffic
+}
+
+// member is a client of the shard.
+type member struct {
+	c      *client.Client
+	socks  [8]uint8 // index into shard.conns for each of the client's sockets
+	due    int64    // key in shard.timers, ms
+	at     int      // index in shard.timers
+	flow   flow
+	online bool
+}
+
+// outbox collects datagrams of one socket until the lock is given up.
+type outbox struct {
+	sender udp.Sender
+	msgs   []udp.Message
+	n      int
+}
+
+func newShard(conns []udp.Conn, now time.Time) *shard {
+	s := &shard{conns: conns, byAddr: make(map[vl1.Address]*member), base: now}
+	for _, c := range conns {
+		o := outbox{sender: c.NewSender(batch), msgs: make([]udp.Message, batch)}
+		for i := range o.msgs {
+			o.msgs[i].Buf = make([]byte, 2048)
+		}
+		s.outs = append(s.outs, o)
+	}
+	s.env.Send = s.send
+	s.env.Deliver = s.deliver
+	s.env.Notice = s.notice
+	return s
+}
+
+// now sets the clock of the environment.
+func (s *shard) now() {
+	s.env.Now = s.base.Add(time.Since(s.base)).UnixMilli()
+}
+
+// add puts a client on the shard's sockets: client number i uses sockets that are far apart in the list.
+func (s *shard) add(m *member) {
+	i, n := len(s.members), len(s.conns)
+	for k := range m.c.Sockets() {
+		m.socks[k] = uint8((i + k*max(n/m.c.Sockets(), 1)) % n)
+	}
+	m.c.SetLabel(i)
+	s.members = append(s.members, m)
+	s.byAddr[m.c.Address()] = m
+	heap.Push(&s.timers, m)
+}
+
+func (s *shard) send(c *client.Client, from client.Socket, to netip.AddrPort, _ uint8, b []byte) {
+	o := &s.outs[s.members[c.Label()].socks[from]]
+	if o.n == len(o.msgs) {
+		s.flush(o)
+	}
+	m := &o.msgs[o.n]
+	m.N, m.Addr = copy(m.Buf, b), to
+	o.n++
+}
+
+func (s *shard) flush(o *outbox) {
+	if o.n == 0 {
+		return
+	}
+	sent, err := o.sender.Write(o.msgs[:o.n])
+	s.count.sent += uint64(sent)
+	s.count.unsent += uint64(o.n - sent)
+	o.n = 0
+	if err != nil && !errors.Is(err, net.ErrClosed) {
+		s.failed = err
+	}
+}
+
+func (s *shard) flushAll() {
+	for i := range s.outs {
+		s.flush(&s.outs[i])
+	}
+}
+
+// read serves one socket until it is closed.
+func (s *shard) read(k int) error {
+	msgs := make([]udp.Message, batch)
+	for i := range msgs {
+		msgs[i].Buf = make([]byte, 2048)
+	}
+	for {
+		n, err := s.conns[k].Read(msgs)
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		s.mu.Lock()
+		s.now()
+		for i := range msgs[:n] {
+			s.receive(uint8(k), &msgs[i])
+		}
+		s.flushAll()
+		err = s.failed
+		s.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// receive gives a datagram to the client it names. Many clients share a socket, so the destination address in the
+// packet decides.
+func (s *shard) receive(sock uint8, m *udp.Message) {
+	s.count.received++
+	b := m.Buf[:m.N]
+	if len(b) <= 16 || s.roots != nil && !s.roots[m.Addr.Addr()] {
+		return
+	}
+	to := s.byAddr[vl1.AddressFrom(b[8:])]
+	if to == nil {
+		s.count.stray++
+		return
+	}
+	for k := range to.c.Sockets() {
+		if to.socks[k] == sock {
+			to.c.Receive(&s.env, client.Socket(k), m.Addr, b)
+			s.rearm(to)
+			return
+		}
+	}
+	s.count.stray++
+}
+
+// run fires the timers until the context ends.
+func (s *shard) run(ctx context.Context) error {
+	const resolution = 5 * time.Millisecond
+	tick := time.NewTicker(resolution)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		s.mu.Lock()
+		s.now()
+		s.fire()
+		s.flushAll()
+		err := s.failed
+		s.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// fire runs everything that is due.
+func (s *shard) fire() {
+	for len(s.timers) > 0 && s.timers[0].due <= s.env.Now {
+		m := s.timers[0]
+		if m.c.Next() <= s.env.Now {
+			m.c.Tick(&s.env)
+		}
+		s.drive(m)
+		m.due = m.next()
+		heap.Fix(&s.timers, m.at)
+	}
+}
+
+// rearm moves a client's timer forward if a datagram gave it something to do.
+func (s *shard) rearm(m *member) {
+	if d := m.next(); d < m.due {
+		m.due = d
+		heap.Fix(&s.timers, m.at)
+	}
+}
+
+func (m *member) next() int64 { return min(m.c.Next(), m.flow.next) }
+
+// timers is a heap of members by due time.
+type timers []*member
+
+func (t timers) Len() int           { return len(t) }
+func (t timers) Less(i, j int) bool { return t[i].due < t[j].due }
+func (t timers) Swap(i, j int)      { t[i], t[j] = t[j], t[i]; t[i].at, t[j].at = i, j }
+func (t *timers) Push(x any)        { m := x.(*member); m.at = len(*t); *t = append(*t, m) }
+func (t *timers) Pop() any {
+	old := *t
+	m := old[len(old)-1]
+	*t = old[:len(old)-1]
+	return m
+}

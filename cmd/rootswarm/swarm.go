@@ -1,0 +1,203 @@
+package main
+
+import (
+	"container/heap"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rootd/rootd/cmd/internal/client"
+	"github.com/rootd/rootd/packetpath/udp"
+	"github.com/rootd/rootd/packetpath/vl1"
+)
+
+// swarm is all clients of a run on real sockets.
+type swarm struct {
+	cfg     *config
+	shards  []*shard
+	traffic traffic
+}
+
+// newSwarm opens the sockets and makes the clients. Nothing is sent before run.
+func newSwarm(cfg *config, ids []*vl1.SecretIdentity) (s *swarm, err error) {
+	s = &swarm{cfg: cfg}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	s.traffic = traffic{network: cfg.network, payload: make([]byte, cfg.frameSize), start: time.Now()}
+	s.traffic.roots = make(map[vl1.Address]bool)
+	for _, r := range cfg.planet.Roots {
+		s.traffic.roots[r.Identity.Address] = true
+	}
+	if err := s.open(); err != nil {
+		return s, err
+	}
+	now := time.Now().UnixMilli()
+	var sockets [2]int
+	sockets[0] = cfg.perNode
+	if cfg.source.Is6() {
+		sockets[0], sockets[1] = 0, cfg.perNode
+	}
+	r := rand.New(rand.NewPCG(cfg.seed, 1))
+	for i := range cfg.clients {
+		c, err := client.New(client.Options{
+			Family: cfg.familyOf(i), Identity: ids[i], Planet: cfg.planet, Seed: cfg.seed, Sockets: sockets,
+			Networks: []uint64{cfg.network}, AllowLoopback: cfg.loopback, Jitter: 60,
+		})
+		if err != nil {
+			return s, err
+		}
+		m := &member{c: c, flow: flow{next: never}}
+		if cfg.frameEvery > 0 && (cfg.active == 0 || i < cfg.active) {
+			m.flow.to = ids[partner(i, cfg.clients)].Address
+			m.flow.every = cfg.frameEvery
+			if m.flow.to != ids[i].Address {
+				m.flow.next = 0
+				m.flow.exact = 0
+			}
+		}
+		sh := s.shards[i%len(s.shards)]
+		sh.add(m)
+		m.due = now + r.Int64N(max(cfg.ramp.Milliseconds(), 1))
+		heap.Fix(&sh.timers, m.at)
+	}
+	return s, nil
+}
+
+// partner is the client that client i of n sends to: a ring with a stride, so that partners sit in other shards.
+func partner(i, n int) int { return (i + n/2 + 1) % n }
+
+// open opens the sockets, each on an address of its own /24, and deals them out to the shards.
+func (s *swarm) open() error {
+	addr := s.cfg.source
+	conns := make([][]udp.Conn, s.cfg.shards)
+	for i := range s.cfg.sources {
+		c, err := udp.Listen(netip.AddrPortFrom(addr, 0), udp.Options{RecvBuffer: socketBuffer, SendBuffer: socketBuffer})
+		if err != nil {
+			return fmt.Errorf("socket %d of %d: %w", i+1, s.cfg.sources, err)
+		}
+		conns[i%s.cfg.shards] = append(conns[i%s.cfg.shards], c)
+		if addr.Is4() && addr.IsLoopback() {
+			b := addr.As4()
+			if b[2]++; b[2] == 0 {
+				b[1]++
+			}
+			addr = netip.AddrFrom4(b)
+		}
+	}
+	var roots map[netip.Addr]bool
+	if s.cfg.relay {
+		roots = make(map[netip.Addr]bool)
+		for _, r := range s.cfg.planet.Roots {
+			for _, e := range r.Endpoints {
+				roots[e.Addr()] = true
+			}
+		}
+	}
+	for _, c := range conns {
+		sh := newShard(c, time.Now())
+		sh.roots = roots
+		sh.traffic = &s.traffic
+		s.shards = append(s.shards, sh)
+	}
+	return nil
+}
+
+func (s *swarm) close() {
+	for _, sh := range s.shards {
+		for _, c := range sh.conns {
+			c.Close()
+		}
+	}
+}
+
+// run lets the clients live: ramp and warm-up, then the measured time, then one second for what is under way.
+// It returns the report; the context ends the measured time early.
+func (s *swarm) run(ctx context.Context, each func(now time.Duration, c *counters)) (*Report, error) {
+	live, stop := context.WithCancel(context.Background())
+	defer stop()
+	var g errgroup.Group
+	for _, sh := range s.shards {
+		for k := range sh.conns {
+			g.Go(func() error { return sh.read(k) })
+		}
+		g.Go(func() error { return sh.run(live) })
+	}
+	begin := time.Now()
+	cpu := newMeter(s.cfg.pid)
+	s.wait(ctx, max(s.cfg.ramp+s.cfg.warmup, time.Millisecond), begin, each)
+	s.phase(func(t *traffic) { t.measure = true })
+	measured := time.Now()
+	cpu.reset()
+	s.wait(ctx, s.cfg.duration, begin, each)
+	seconds := time.Since(measured).Seconds()
+	swarmCPU, rootCPU := cpu.read()
+	s.phase(func(t *traffic) { t.stop = true })
+	s.wait(context.WithoutCancel(ctx), time.Second, begin, nil)
+	stop()
+	s.close()
+	err := g.Wait()
+
+	r := &Report{Clients: s.cfg.clients, Seconds: seconds, SwarmCPU: swarmCPU, RootCPU: rootCPU, Families: make(map[string]int)}
+	var all counters
+	var stats []client.Stats
+	now := time.Now().UnixMilli()
+	for _, sh := range s.shards {
+		all.merge(&sh.count)
+		for _, m := range sh.members {
+			stats = append(stats, m.c.Stats(now))
+			r.Families[m.c.Family().Name]++
+			if m.online {
+				r.Online++
+			}
+		}
+	}
+	var outages hist
+	r.fill(&all, stats, &outages)
+	return r, err
+}
+
+// phase changes what all shards do, with all of their locks held.
+func (s *swarm) phase(change func(*traffic)) {
+	for _, sh := range s.shards {
+		sh.mu.Lock()
+		defer sh.mu.Unlock()
+	}
+	change(&s.traffic)
+}
+
+// wait lets time pass and reports each second; zero means until the context ends.
+func (s *swarm) wait(ctx context.Context, d time.Duration, begin time.Time, each func(time.Duration, *counters)) {
+	var end <-chan time.Time
+	if d > 0 {
+		t := time.NewTimer(d)
+		defer t.Stop()
+		end = t.C
+	}
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-end:
+			return
+		case <-tick.C:
+			if each != nil {
+				var all counters
+				for _, sh := range s.shards {
+					sh.mu.Lock()
+					all.merge(&sh.count)
+					sh.mu.Unlock()
+				}
+				each(time.Since(begin), &all)
+			}
+		}
+	}
+}

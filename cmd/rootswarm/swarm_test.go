@@ -1,0 +1,193 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/rootd/rootd/cmd/internal/client"
+	"github.com/rootd/rootd/cmd/internal/client/sim"
+	"github.com/rootd/rootd/packetpath/udp"
+	"github.com/rootd/rootd/packetpath/vl1"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// startRoot runs a naive root on loopback until the test ends and returns a planet file that names it.
+func startRoot(t *testing.T, change func(*sim.Member)) string {
+	t.Helper()
+	id, err := client.Synthetic(rand.NewPCG(7, 7))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := udp.Listen(netip.MustParseAddrPort("127.0.0.1:0"), udp.Options{RecvBuffer: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := sim.NewRoot(id, 1).NewMember("m1", conn.LocalAddr())
+	out := conn.NewSender(1)
+	msg := make([]udp.Message, 1)
+	m.Send = func(_, to netip.AddrPort, b []byte) {
+		msg[0] = udp.Message{Buf: b, N: len(b), Addr: to}
+		_, _ = out.Write(msg) // the end of the test closes the socket
+	}
+	if change != nil {
+		change(m)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		in := make([]udp.Message, 64)
+		for i := range in {
+			in[i].Buf = make([]byte, 2048)
+		}
+		for {
+			n, err := conn.Read(in)
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for _, d := range in[:n] {
+				m.Handle(time.Now().UnixMilli(), conn.LocalAddr(), d.Addr, d.Buf[:d.N])
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		conn.Close()
+		<-done
+	})
+	w := vl1.World{Type: vl1.WorldPlanet, ID: 0xdeadbeef, Timestamp: 1, Roots: []vl1.Root{{
+		Identity: id.Identity, Endpoints: []netip.AddrPort{conn.LocalAddr()},
+	}}}
+	file := filepath.Join(t.TempDir(), "planet")
+	if err := os.WriteFile(file, w.AppendBinary(nil), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func TestSwarmOnLoopback(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		flags  string
+		code   int
+		stderr string
+		check  func(t *testing.T, r *Report)
+	}{
+		{
+			name: "relayed", flags: "-relay -frame-every 50ms -max-loss 0.01 -max-p99 1s -min-online 1",
+			check: func(t *testing.T, r *Report) {
+				if r.FramesGot < 500 || r.FramesDirect != 0 {
+					t.Errorf("%d frames, %d directly: want at least 500, all relayed", r.FramesGot, r.FramesDirect)
+				}
+			},
+		},
+		{
+			name: "direct", flags: "-frame-every 50ms -max-loss 0.01",
+			check: func(t *testing.T, r *Report) {
+				if r.Rendezvous == 0 || r.FramesDirect < r.FramesGot*9/10 {
+					t.Errorf("%d of %d frames directly after %d RENDEZVOUS: want nearly all", r.FramesDirect, r.FramesGot, r.Rendezvous)
+				}
+			},
+		},
+		{
+			name: "large frames", flags: "-relay -frame-every 100ms -frame-size 5000 -max-loss 0.01",
+			check: func(t *testing.T, r *Report) {
+				if r.FramesGot < 200 {
+					t.Errorf("%d frames of 5,000 bytes arrived: want at least 200", r.FramesGot)
+				}
+			},
+		},
+		{
+			name: "loopback refused", flags: "-loopback=false -min-online 0.5 -frame-every 0", code: exitLimit,
+			stderr: "limit exceeded: 0.0000 of all clients found a path",
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			planet := startRoot(t, nil)
+			args := []string{
+				"-planet", planet, "-synthetic", "-loopback", "-clients", "40", "-sources", "8", "-json", "-quiet",
+				"-mix", "1.14=2,1.10.2=1,1.8=1,1.6.0=1,1.4=1,1.0=1", "-ramp", "200ms", "-warmup", "1500ms", "-duration", "1s",
+			}
+			var stdout, stderr bytes.Buffer
+			code := command(t.Context(), append(args, strings.Fields(tc.flags)...), &stdout, &stderr)
+			if code != tc.code || !strings.Contains(stderr.String(), tc.stderr) {
+				t.Fatalf("exit code %d, want %d; stderr:\n%s\nstdout:\n%s", code, tc.code, &stderr, &stdout)
+			}
+			var r Report
+			if err := json.Unmarshal(stdout.Bytes(), &r); err != nil {
+				t.Fatal(err)
+			}
+			if r.BadMAC != 0 {
+				t.Errorf("%d packets with a bad MAC", r.BadMAC)
+			}
+			if tc.check != nil {
+				tc.check(t, &r)
+			}
+		})
+	}
+}
+
+func TestLossIsReported(t *testing.T) {
+	planet := startRoot(t, func(m *sim.Member) {
+		send, n := m.Send, 0
+		m.Send = func(from, to netip.AddrPort, b []byte) {
+			if n++; len(b) < 150 || n%4 != 0 { // a quarter of the frames is lost
+				send(from, to, b)
+			}
+		}
+	})
+	var stdout, stderr bytes.Buffer
+	code := command(t.Context(), []string{
+		"-planet", planet, "-synthetic", "-loopback", "-clients", "20", "-sources", "4", "-relay", "-frame-every", "20ms",
+		"-ramp", "100ms", "-warmup", "1s", "-duration", "1s", "-max-loss", "0.1", "-quiet",
+	}, &stdout, &stderr)
+	if code != exitLimit || !strings.Contains(stderr.String(), "limit exceeded: lost 0.2") {
+		t.Fatalf("exit code %d, stderr:\n%s\nstdout:\n%s", code, &stderr, &stdout)
+	}
+}
+
+func TestInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var stdout, stderr bytes.Buffer
+	code := command(ctx, []string{"-planet", startRoot(t, nil), "-synthetic", "-loopback", "-clients", "4", "-sources", "4"}, &stdout, &stderr)
+	if code != 0 || !strings.Contains(stdout.String(), "clients") {
+		t.Errorf("exit code %d; stdout:\n%s\nstderr:\n%s", code, &stdout, &stderr)
+	}
+}
+
+func TestBadFlags(t *testing.T) {
+	planet := startRoot(t, nil)
+	for _, tc := range []struct{ args, want string }{
+		{"", "-planet is required"},
+		{"-planet /nowhere", "no such file"},
+		{"-planet swarm_test.go", "not a planet file"},
+		{"-planet " + planet + " -mix 9.9", `client family "9.9": unknown; one of 1.0, 1.2.4, 1.4`},
+		{"-planet " + planet + " -clients 0", "-clients 0"},
+		{"-planet " + planet + " -sources 1", "-sources 1: need 4"},
+		{"-planet " + planet + " -frame-size 3", "-frame-size 3: 20 to"},
+		{"-planet " + planet + " extra", `unexpected argument "extra"`},
+		{"-planet " + planet + " -identities /nowhere", "read identities"},
+	} {
+		var stdout, stderr bytes.Buffer
+		if code := command(t.Context(), strings.Fields(tc.args), &stdout, &stderr); code != exitError || !strings.Contains(stderr.String(), tc.want) {
+			t.Errorf("rootswarm %s: exit code %d, stderr %q; want %d and %q", tc.args, code, &stderr, exitError, tc.want)
+		}
+	}
+}
