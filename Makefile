@@ -12,6 +12,9 @@ CLIENTS  ?= 200
 BENCH    ?= .
 COUNT    ?= 1
 FUZZTIME ?= 30s
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+
+BUILD    := github.com/rootd/rootd/cmd/internal/build
 
 .PHONY: help
 help: ## Print this list
@@ -20,7 +23,7 @@ help: ## Print this list
 .PHONY: build
 build: ## Build rootd, rootctl, rootswarm and the demo into bin/
 	@mkdir -p bin
-	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/...
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X $(BUILD).version=$(VERSION)' -o bin/ ./cmd/...
 
 .PHONY: run
 run: build ## Run a demo: a root and a swarm of clients, with a live table [DURATION=60s] [CLIENTS=200]

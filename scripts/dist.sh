@@ -5,6 +5,7 @@ cd "$(dirname "$0")/.."
 
 GO=${GO:-go}
 version=$(git describe --tags --always --dirty)
+build=github.com/rootd/rootd/cmd/internal/build
 epoch=$(git log -1 --format=%ct)
 
 rm -rf dist
@@ -16,7 +17,7 @@ for platform in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 freebsd/amd64;
   name=rootd-$version-${platform/\//-}
   mkdir "$stage/$name"
   CGO_ENABLED=0 GOOS=${platform%/*} GOARCH=${platform#*/} \
-    "$GO" build -trimpath -ldflags '-s -w -buildid=' -o "$stage/$name/" ./cmd/rootd ./cmd/rootctl ./cmd/rootswarm
+    "$GO" build -trimpath -ldflags "-s -w -buildid= -X $build.version=$version" -o "$stage/$name/" ./cmd/rootd ./cmd/rootctl ./cmd/rootswarm
   cp README.md CHANGELOG.md LICENSE "$stage/$name/"
   for extra in scripts/rootd.toml scripts/rootd.service; do
     [[ ! -e $extra ]] || cp "$extra" "$stage/$name/"

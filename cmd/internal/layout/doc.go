@@ -1,6 +1,6 @@
 // Package layout holds the rules of the house that a machine can check, as tests: which package may import which, that
-// every package says what it is, how long a file may grow, that every metric and every log key is documented, that
-// links in the documents lead somewhere.
+// every package says what it is, how long a file may grow, that every log key is documented, that links in the
+// documents lead somewhere. (Metrics are held against their document where they are defined, in cmd/rootd.)
 //
 // A [Tree] is the repository, parsed once; each check is a function from a Tree to a list of complaints, each one
 // naming the file, the rule and what to do. The tests run every check on this repository, where it must be silent, and

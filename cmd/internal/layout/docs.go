@@ -12,40 +12,7 @@ import (
 	"strings"
 )
 
-const (
-	metricsDocument = "docs/metrics.md"
-	loggingDocument = "docs/logging.md"
-	metricsPackage  = "cmd/rootd" // the only one that knows Prometheus
-)
-
-// Metrics complains about metrics of the code that are not documented, and documented ones that do not exist. A metric
-// is documented by its full name in backquotes.
-func Metrics(t *Tree) (complaints []string) {
-	code := map[string]string{} // name to place
-	name := regexp.MustCompile(`^rootd_[a-z0-9_]+$`)
-	for _, f := range t.Packages()[metricsPackage] {
-		for lit := range literals(f.Syntax) {
-			if name.MatchString(lit.text) {
-				code[lit.text] = f.At(lit.node)
-			}
-		}
-	}
-	documented := map[string]bool{}
-	for _, m := range regexp.MustCompile("`(rootd_[a-z0-9_]+)").FindAllStringSubmatch(t.Documents[metricsDocument], -1) {
-		documented[m[1]] = true
-	}
-	for _, n := range slices.Sorted(maps.Keys(code)) {
-		if !documented[n] {
-			complaints = append(complaints, fmt.Sprintf("%s: metric %s is not in %s: add a sentence on what it counts and when to worry", code[n], n, metricsDocument))
-		}
-	}
-	for _, n := range slices.Sorted(maps.Keys(documented)) {
-		if code[n] == "" {
-			complaints = append(complaints, fmt.Sprintf("%s: metric %s does not exist in %s", metricsDocument, n, metricsPackage))
-		}
-	}
-	return complaints
-}
+const loggingDocument = "docs/logging.md"
 
 // LogKeys complains about keys of log lines that docs/logging.md does not list. A key is listed by a table row that
 // begins with it in backquotes.
@@ -115,27 +82,6 @@ func Links(t *Tree) (complaints []string) {
 		}
 	}
 	return complaints
-}
-
-// literal is a string constant written out in the code.
-type literal struct {
-	text string
-	node ast.Node
-}
-
-// literals yields the string constants of the file.
-func literals(file *ast.File) func(yield func(literal) bool) {
-	return func(yield func(literal) bool) {
-		stopped := false
-		ast.Inspect(file, func(n ast.Node) bool {
-			if e, ok := n.(ast.Expr); ok && !stopped {
-				if s, ok := stringLiteral(e); ok {
-					stopped = !yield(literal{s, n})
-				}
-			}
-			return !stopped
-		})
-	}
 }
 
 func stringLiteral(e ast.Expr) (string, bool) {

@@ -22,7 +22,6 @@ func checks() []check {
 		{"file sizes", layout.FileSizes},
 		{"package docs", layout.PackageDocs},
 		{"habits", layout.Habits},
-		{"metrics", layout.Metrics},
 		{"log keys", layout.LogKeys},
 		{"links", layout.Links},
 	}
@@ -95,11 +94,6 @@ func TestChecksFindFaults(t *testing.T) {
 		{"background", layout.Habits, map[string]string{"fsm/x.go": body("func f() { g(context.Background()) }")}, "context.Background"},
 		{"background in main", layout.Habits, map[string]string{"cmd/rootd/x.go": doc + "package main\nfunc f() { g(context.Background()) }"}, ""},
 		{"exit", layout.Habits, map[string]string{"fsm/x.go": body("func f() { os.Exit(1) }")}, "os.Exit"},
-
-		{"metric", layout.Metrics, map[string]string{"cmd/rootd/metrics.go": "package main\nvar _ = \"rootd_hellos_total\"", "docs/metrics.md": "| `rootd_hellos_total` | HELLOs |"}, ""},
-		{"metric with labels", layout.Metrics, map[string]string{"cmd/rootd/metrics.go": "package main\nvar _ = \"rootd_hellos_total\"", "docs/metrics.md": "| `rootd_hellos_total{family}` | HELLOs |"}, ""},
-		{"metric not documented", layout.Metrics, map[string]string{"cmd/rootd/metrics.go": "package main\nvar _ = \"rootd_hellos_total\""}, "cmd/rootd/metrics.go:2: metric rootd_hellos_total is not in"},
-		{"metric that is gone", layout.Metrics, map[string]string{"docs/metrics.md": "`rootd_hellos_total`"}, "does not exist"},
 
 		{"log key", layout.LogKeys, map[string]string{"fsm/x.go": body("func f() { l.Info(\"heard\", \"peer\", p) }"), "docs/logging.md": "| `peer` | address |"}, ""},
 		{"log key not listed", layout.LogKeys, map[string]string{"fsm/x.go": body("func f() { l.Info(\"heard\", \"peer\", p, \"pear\", q) }"), "docs/logging.md": "| `peer` | address |"}, `log key "pear"`},
