@@ -7,17 +7,13 @@ import (
 	"slices"
 	"strings"
 	"time"
-)
 
-// maxEndpoints is how many endpoints a planet holds for one root.
-const maxEndpoints = 32
+	"github.com/rootd/rootd/cmd/internal/datadir"
+	"github.com/rootd/rootd/packetpath/vl1"
+)
 
 // maxSocketPath is the longest path of a unix socket that Linux takes, in bytes.
 const maxSocketPath = 107
-
-// reservedWorldIDs belong to the planets that clients were built with. A planet of the same ID could be replaced by
-// them, or they by ours.
-var reservedWorldIDs = [...]uint64{149604618, 227883110}
 
 func notEmpty(p any) string {
 	if *p.(*string) == "" {
@@ -82,8 +78,8 @@ func listenList(p any) string {
 
 func endpointList(p any) string {
 	list := *p.(*[]netip.AddrPort)
-	if len(list) > maxEndpoints {
-		return fmt.Sprintf("%d endpoints: a planet holds at most %d per root, keep the best", len(list), maxEndpoints)
+	if len(list) > vl1.MaxEndpoints {
+		return fmt.Sprintf("%d endpoints: a planet holds at most %d per root, keep the best", len(list), vl1.MaxEndpoints)
 	}
 	for i, ap := range list {
 		switch a := ap.Addr(); {
@@ -106,7 +102,7 @@ func socketPath(p any) string {
 }
 
 func worldID(p any) string {
-	if slices.Contains(reservedWorldIDs[:], *p.(*uint64)) {
+	if slices.Contains(datadir.BuiltinWorlds[:], *p.(*uint64)) {
 		return fmt.Sprintf("%016x is the ID of a planet that clients are built with: choose another, or none for a random one", *p.(*uint64))
 	}
 	return ""

@@ -1,6 +1,7 @@
 package datadir
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -22,6 +23,8 @@ type Options struct {
 	Endpoints []netip.AddrPort    // for the planet, in this order; at least one
 	WorldID   uint64              // 0 = random
 	Identity  *vl1.SecretIdentity // nil = a new one; must be valid
+	Planet    []byte              // signed, to be taken over with Identity; nil = a new one
+	Key       *vl1.SigningKey     // that signs Planet, or the new planet; nil = kept elsewhere, or a new one
 	Now       time.Time           // becomes the planet's timestamp
 }
 
@@ -59,12 +62,32 @@ func Create(path string, o Options) (*Dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.Identity != nil && d.Identity.Identity != o.Identity.Identity {
-		other := d.Identity.Address
-		return nil, errors.Join(otherIdentity(path, other), d.Close())
+	if err := o.sameAs(path, d); err != nil {
+		return nil, errors.Join(err, d.Close())
 	}
 	d.Created = s != stateReady
 	return d, nil
+}
+
+// sameAs refuses to go on with a directory that is complete but not what o asks for.
+func (o *Options) sameAs(path string, d *Dir) error {
+	if o.Identity != nil && d.Identity.Identity != o.Identity.Identity {
+		return otherIdentity(path, d.Identity.Address)
+	}
+	if o.Planet == nil || bytes.Equal(o.Planet, d.PlanetRaw) {
+		return nil
+	}
+	w, _, err := vl1.DecodeWorld(o.Planet)
+	if err != nil {
+		return err
+	}
+	if w.ID != d.Planet.ID || w.UpdateKey != d.Planet.UpdateKey {
+		return &Error{
+			Path: filepath.Join(path, FilePlanet), Err: ErrForeign, Why: fmt.Sprintf("is world %016x, not the one given (%016x)", d.Planet.ID, w.ID),
+			Hint: "name another directory, or leave out the planet to go on with this one",
+		}
+	}
+	return nil // another version of it: the log knows which is newer
 }
 
 func otherIdentity(path string, other vl1.Address) error {
@@ -78,10 +101,18 @@ func (o *Options) check() error {
 	switch {
 	case o.Name == "":
 		return errors.New("create data directory: no member name")
+	case o.Planet != nil && o.Identity == nil:
+		return errors.New("create data directory: a planet without the identity of its root")
+	case o.Planet != nil:
+		w, err := checkPlanet("the given planet", o.Planet, o.Identity.Identity)
+		if err == nil && o.Key != nil && o.Key.Public() != w.UpdateKey {
+			err = &Error{Path: "the given key", Err: ErrForeign, Why: "is not the one that signs the given planet"}
+		}
+		return err
 	case len(o.Endpoints) == 0:
 		return errors.New("create data directory: no endpoint where clients reach this member: name one")
-	case len(o.Endpoints) > MaxEndpoints:
-		return fmt.Errorf("create data directory: %d endpoints, a planet holds at most %d per root", len(o.Endpoints), MaxEndpoints)
+	case len(o.Endpoints) > vl1.MaxEndpoints:
+		return fmt.Errorf("create data directory: %d endpoints, a planet holds at most %d per root", len(o.Endpoints), vl1.MaxEndpoints)
 	case slices.Contains(BuiltinWorlds[:], o.WorldID):
 		return fmt.Errorf("create data directory: world ID %016x is the one that clients are built with: choose another", o.WorldID)
 	}
@@ -105,17 +136,21 @@ func (o *Options) fits(path string) error {
 	}
 	planetPath := filepath.Join(path, FilePlanet)
 	raw, err := os.ReadFile(planetPath)
-	if errors.Is(err, fs.ErrNotExist) {
-		_, err := readKey(filepath.Join(path, FileKey), nil)
-		return err
-	} else if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		raw = o.Planet
+	case err != nil:
 		return fileError(planetPath, err)
+	case o.Planet != nil && !bytes.Equal(raw, o.Planet):
+		return &Error{Path: planetPath, Err: ErrForeign, Why: "is not the planet given", Hint: "name another directory, or move this file away"}
 	}
-	w, err := checkPlanet(planetPath, raw, id.Identity)
-	if err != nil {
-		return err
+	var planet *vl1.World
+	if raw != nil {
+		if planet, err = checkPlanet(planetPath, raw, id.Identity); err != nil {
+			return err
+		}
 	}
-	_, err = readKey(filepath.Join(path, FileKey), w)
+	_, err = readKey(filepath.Join(path, FileKey), planet)
 	return err
 }
 
@@ -200,6 +235,18 @@ func createPlanet(dir string, o Options, id *vl1.SecretIdentity) error {
 	if err != nil {
 		return err
 	}
+	if key == nil && o.Key != nil {
+		if err := CreateFile(keyPath, []byte(o.Key.SecretString()+"\n"), 0o600); err != nil {
+			return fmt.Errorf("create %s: %w", FileKey, err)
+		}
+		key = o.Key
+	}
+	if o.Planet != nil {
+		if err := CreateFile(planetPath, o.Planet, 0o644); err != nil {
+			return fmt.Errorf("create %s: %w", FilePlanet, err)
+		}
+		return nil
+	}
 	if key == nil {
 		if key, err = NewKey(keyPath); err != nil {
 			return err
@@ -213,9 +260,7 @@ func createPlanet(dir string, o Options, id *vl1.SecretIdentity) error {
 		Type: vl1.WorldPlanet, ID: worldID, Timestamp: uint64(o.Now.UnixMilli()), UpdateKey: key.Public(),
 		Roots: []vl1.Root{{Identity: id.Identity, Endpoints: o.Endpoints}},
 	}
-	if err := w.Sign(key); err != nil {
-		return fmt.Errorf("sign planet: %w", err)
-	}
+	w.Sign(key)
 	raw := w.AppendBinary(nil)
 	if _, err := checkPlanet(planetPath, raw, id.Identity); err != nil {
 		return err
@@ -240,7 +285,7 @@ func NewKey(path string) (*vl1.SigningKey, error) {
 
 // BuiltinWorlds are the IDs of planets that clients are built with. A planet of the same ID could be replaced by one
 // of them.
-var BuiltinWorlds = [...]uint64{149604618, 227883110}
+var BuiltinWorlds = [...]uint64{vl1.WorldIDEarth, vl1.WorldIDMars}
 
 // RandomWorldID returns an ID for a new planet: not 0, and none that clients are built with.
 func RandomWorldID() uint64 {

@@ -34,16 +34,15 @@ import (
 
 // Names of the files in a data directory.
 const (
-	FileMeta     = "rootd.json"
-	FileSecret   = "identity.secret"
-	FilePublic   = "identity.public"
-	FilePlanet   = "planet"
-	FileKey      = "planet.key"
-	FileLock     = "lock"
-	FileSocket   = "admin.sock"
-	DirRaft      = "raft"
-	Format       = 1  // of the directory, in rootd.json
-	MaxEndpoints = 32 // that a planet holds for one root
+	FileMeta   = "rootd.json"
+	FileSecret = "identity.secret"
+	FilePublic = "identity.public"
+	FilePlanet = "planet"
+	FileKey    = "planet.key"
+	FileLock   = "lock"
+	FileSocket = "admin.sock"
+	DirRaft    = "raft"
+	Format     = 1 // of the directory, in rootd.json
 )
 
 // What an [Error] may wrap.
@@ -231,19 +230,6 @@ func ReadIdentity(path string) (*vl1.SecretIdentity, error) {
 	return id, nil
 }
 
-// ReadKey reads a file with a world's signing key.
-func ReadKey(path string) (*vl1.SigningKey, error) {
-	b, err := ReadSecret(path)
-	if err != nil {
-		return nil, err
-	}
-	k, err := vl1.ParseSigningKey(string(bytes.TrimSpace(b)))
-	if err != nil {
-		return nil, &Error{Path: path, Err: ErrBroken, Why: err.Error(), Hint: "restore it from a backup; a new key would mean touching every client"}
-	}
-	return k, nil
-}
-
 // readKey returns nil without an error if the key is kept elsewhere.
 func readKey(path string, planet *vl1.World) (*vl1.SigningKey, error) {
 	k, err := ReadKey(path)
@@ -269,6 +255,8 @@ func checkPlanet(path string, raw []byte, self vl1.Identity) (*vl1.World, error)
 		return nil, broken("damaged: " + err.Error())
 	case n != len(raw):
 		return nil, broken(fmt.Sprintf("damaged: %d bytes after its end", len(raw)-n))
+	case w.Check() != nil:
+		return nil, broken(w.Check().Error())
 	case w.Type != vl1.WorldPlanet:
 		return nil, broken("is a moon, not a planet")
 	case !w.Verify(&w.UpdateKey):

@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+
+	"github.com/rootd/rootd/packetpath/vl1"
 )
 
 // InterfaceAddrs returns the addresses of this machine's interfaces that are up.
@@ -65,9 +67,9 @@ func GuessEndpoints(listen []netip.AddrPort, addrs []netip.Addr) (endpoints []ne
 			endpoints = append(endpoints, v6[i])
 		}
 	}
-	if len(endpoints) > MaxEndpoints {
-		warnings = append(warnings, fmt.Sprintf("%d addresses found, a planet holds %d: the rest is left out; name the right ones with -endpoints", len(endpoints), MaxEndpoints))
-		endpoints = endpoints[:MaxEndpoints]
+	if len(endpoints) > vl1.MaxEndpoints {
+		warnings = append(warnings, fmt.Sprintf("%d addresses found, a planet holds %d: the rest is left out; name the right ones with -endpoints", len(endpoints), vl1.MaxEndpoints))
+		endpoints = endpoints[:vl1.MaxEndpoints]
 	}
 	if len(endpoints) == 0 {
 		return nil, append(warnings, "no address found where clients could reach this member: name one with -endpoints")
