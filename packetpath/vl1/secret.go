@@ -49,40 +49,40 @@ type keyPair struct {
 }
 
 // newKeyPair makes the pair of the secret keys in b: X25519, then the Ed25519 seed.
-func newKeyPair(b *[SecretKeyLen]byte) (keyPair, error) {
+func newKeyPair(b *[SecretKeyLen]byte) (*keyPair, error) {
 	dh, err := ecdh.X25519().NewPrivateKey(b[:32])
 	if err != nil {
-		return keyPair{}, err
+		return nil, err
 	}
-	kp := keyPair{dh: dh, sign: ed25519.NewKeyFromSeed(b[32:])}
+	kp := &keyPair{dh: dh, sign: ed25519.NewKeyFromSeed(b[32:])}
 	copy(kp.public[:32], dh.PublicKey().Bytes())
 	copy(kp.public[32:], kp.sign.Public().(ed25519.PublicKey))
 	return kp, nil
 }
 
 // parseKeyPair reads 128 hexadecimal digits of secret keys and checks them against their public keys.
-func parseKeyPair(public PublicKey, secret string) (keyPair, error) {
+func parseKeyPair(public PublicKey, secret string) (*keyPair, error) {
 	var b [SecretKeyLen]byte
 	if len(secret) != 2*SecretKeyLen {
-		return keyPair{}, fmt.Errorf("secret key has %d characters, want %d: %w", len(secret), 2*SecretKeyLen, ErrIdentity)
+		return nil, fmt.Errorf("secret key has %d characters, want %d: %w", len(secret), 2*SecretKeyLen, ErrIdentity)
 	}
 	if _, err := hex.Decode(b[:], []byte(secret)); err != nil {
-		return keyPair{}, fmt.Errorf("secret key is not hexadecimal: %w", ErrIdentity) // err would quote a digit of it
+		return nil, fmt.Errorf("secret key is not hexadecimal: %w", ErrIdentity) // err would quote a digit of it
 	}
 	kp, err := newKeyPair(&b)
 	if err != nil {
-		return keyPair{}, fmt.Errorf("secret key: %w: %w", err, ErrIdentity)
+		return nil, fmt.Errorf("secret key: %w: %w", err, ErrIdentity)
 	}
 	if kp.public != public {
-		return keyPair{}, fmt.Errorf("secret key does not belong to the public key: %w", ErrIdentity)
+		return nil, fmt.Errorf("secret key does not belong to the public key: %w", ErrIdentity)
 	}
 	return kp, nil
 }
 
-func generateKeyPair() (keyPair, error) {
+func generateKeyPair() (*keyPair, error) {
 	var b [SecretKeyLen]byte
 	if _, err := rand.Read(b[:]); err != nil {
-		return keyPair{}, err
+		return nil, err
 	}
 	return newKeyPair(&b)
 }
@@ -103,7 +103,7 @@ func (kp *keyPair) signMessage(msg []byte) (s Signature) {
 // and safe for use by any number of goroutines.
 type SecretIdentity struct {
 	Identity
-	keys keyPair
+	keys *keyPair // a pointer, so that fmt does not see inside when this is someone's unexported field
 }
 
 // ParseSecretIdentity reads "address:0:public key:secret key", strictly, and checks that both keys
@@ -130,10 +130,10 @@ func ParseSecretIdentity(s string) (*SecretIdentity, error) {
 func (s *SecretIdentity) SecretString() string { return s.Identity.String() + ":" + s.keys.secretHex() }
 
 // Format implements [fmt.Formatter] and shows the public half whatever the verb.
-func (s *SecretIdentity) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.Identity.String()) }
+func (s SecretIdentity) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.Identity.String()) }
 
 // LogValue implements [slog.LogValuer] and shows the address.
-func (s *SecretIdentity) LogValue() slog.Value { return slog.StringValue(s.Address.String()) }
+func (s SecretIdentity) LogValue() slog.Value { return slog.StringValue(s.Address.String()) }
 
 // UnmarshalText always fails: the half that may be marshalled does not make a secret identity.
 func (s *SecretIdentity) UnmarshalText([]byte) error {
@@ -167,7 +167,7 @@ func (s *SecretIdentity) Sign(msg []byte) Signature { return s.keys.signMessage(
 
 // SigningKey is the key pair that signs a world's updates. It has the shape of an identity's keys
 // but no address. It prints as its public key.
-type SigningKey struct{ keys keyPair }
+type SigningKey struct{ keys *keyPair }
 
 // GenerateSigningKey makes a new signing key.
 func GenerateSigningKey() (*SigningKey, error) {
@@ -204,7 +204,7 @@ func (k *SigningKey) Sign(msg []byte) Signature { return k.keys.signMessage(msg)
 func (k *SigningKey) SecretString() string { return k.keys.public.String() + ":" + k.keys.secretHex() }
 
 // Format implements [fmt.Formatter] and shows the public key.
-func (k *SigningKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.keys.public.String()) }
+func (k SigningKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.keys.public.String()) }
 
 // LogValue implements [slog.LogValuer] and shows the public key.
-func (k *SigningKey) LogValue() slog.Value { return slog.StringValue(k.keys.public.String()) }
+func (k SigningKey) LogValue() slog.Value { return slog.StringValue(k.keys.public.String()) }

@@ -20,11 +20,15 @@ type AESKeys struct {
 // NewAESKeys derives the keys of suite 3.
 func NewAESKeys(k *Key) *AESKeys {
 	k0, k1 := deriveLabel(k, '0'), deriveLabel(k, '1')
-	b0, err := aes.NewCipher(k0[:32])
+	return newAESKeys((*[32]byte)(k0[:]), (*[32]byte)(k1[:]))
+}
+
+func newAESKeys(k0, k1 *[32]byte) *AESKeys {
+	b0, err := aes.NewCipher(k0[:])
 	if err != nil {
 		panic(err) // the size of the key is right
 	}
-	b1, err := aes.NewCipher(k1[:32])
+	b1, err := aes.NewCipher(k1[:])
 	if err != nil {
 		panic(err)
 	}
@@ -64,26 +68,49 @@ func (a *AESKeys) Dearmor(p Packet) error {
 	return a.dearmor(p)
 }
 
-// armor computes a MAC over header and plain text, encrypts it together with the packet ID to one
-// block, which replaces both, and uses that block as the initial counter that encrypts the rest.
 func (a *AESKeys) armor(p Packet) {
+	head := authenticatedHeader(p)
+	a.seal(p, &head)
+}
+
+func (a *AESKeys) dearmor(p Packet) error {
+	head := authenticatedHeader(p)
+	return a.open(p, &head)
+}
+
+// authenticatedHeader returns what the MAC covers of the header.
+//
+//	 0   5  destination
+//	 5   5  source
+//	10   1  flags and suite, without hops
+//	11   5  zero
+func authenticatedHeader(p Packet) (head [16]byte) {
+	copy(head[:], p[offDest:offMAC])
+	head[10] &^= maskHops
+	return head
+}
+
+// seal computes a MAC over header and plain text, encrypts it together with the packet ID to one
+// block, which replaces both, and uses that block as the initial counter that encrypts the rest.
+func (a *AESKeys) seal(p Packet, head *[16]byte) {
 	var iv [16]byte
 	copy(iv[:8], p[:8])
-	binary.LittleEndian.PutUint64(iv[8:], a.mac(p, (*[8]byte)(iv[:8])))
+	binary.LittleEndian.PutUint64(iv[8:], a.mac(p, head, (*[8]byte)(iv[:8])))
 	a.block.Encrypt(iv[:], iv[:])
 	copy(p[:8], iv[:8])
 	copy(p[offMAC:offVerb], iv[8:])
 	a.crypt(p, iv)
 }
 
-func (a *AESKeys) dearmor(p Packet) error {
+// open undoes seal, except that the packet ID stays as it was on the wire.
+func (a *AESKeys) open(p Packet, head *[16]byte) error {
 	var iv [16]byte
 	copy(iv[:8], p[:8])
 	copy(iv[8:], p[offMAC:offVerb])
 	a.crypt(p, iv)
 	a.block.Decrypt(iv[:], iv[:])
 	var mac [8]byte
-	binary.LittleEndian.PutUint64(mac[:], a.mac(p, (*[8]byte)(iv[:8])))
+	binary.LittleEndian.PutUint64(mac[:], a.mac(p, head, (*[8]byte)(iv[:8])))
 	if subtle.ConstantTimeCompare(mac[:], iv[8:]) != 1 {
 		return ErrMAC
 	}
@@ -96,21 +123,11 @@ func (a *AESKeys) crypt(p Packet, counter [16]byte) {
 	cipher.NewCTR(a.block, counter[:]).XORKeyStream(p[offVerb:], p[offVerb:])
 }
 
-// mac returns both halves of the GMAC tag XORed. What it authenticates, 16 bytes of header and then
-// verb and payload, is put together in place: the header's bytes move to those before the verb.
-//
-//	 0   5  destination
-//	 5   5  source
-//	10   1  flags and suite, without hops
-//	11   5  zero
-func (a *AESKeys) mac(p Packet, id *[8]byte) uint64 {
-	var saved [16]byte
-	const from = offVerb - len(saved)
-	copy(saved[:], p[from:offVerb])
-
-	var head [16]byte
-	copy(head[:], p[offDest:offMAC])
-	head[10] &^= maskHops
+// mac returns both halves of the GMAC tag XORed. What the tag covers, head and then verb and
+// payload, is put together in place: head takes the 16 bytes before the verb for the time.
+func (a *AESKeys) mac(p Packet, head *[16]byte, id *[8]byte) uint64 {
+	const from = offVerb - len(head)
+	saved := [16]byte(p[from:offVerb])
 	copy(p[from:], head[:])
 
 	var nonce [12]byte
