@@ -41,11 +41,13 @@ func (Key) LogValue() slog.Value { return slog.StringValue(hidden) }
 // MarshalText implements [encoding.TextMarshaler] and hides the key.
 func (Key) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 
-// keyPair is a public key and both its secret halves.
+// keyPair is a public key and both its secret halves. They are behind pointers, as is the pair where
+// it is kept, because fmt follows only one: it must not see them in someone's unexported field, on
+// which it calls no Format method.
 type keyPair struct {
 	public PublicKey
 	dh     *ecdh.PrivateKey
-	sign   ed25519.PrivateKey
+	sign   *ed25519.PrivateKey
 }
 
 // newKeyPair makes the pair of the secret keys in b: X25519, then the Ed25519 seed.
@@ -54,9 +56,10 @@ func newKeyPair(b *[SecretKeyLen]byte) (*keyPair, error) {
 	if err != nil {
 		return nil, err
 	}
-	kp := &keyPair{dh: dh, sign: ed25519.NewKeyFromSeed(b[32:])}
+	sign := ed25519.NewKeyFromSeed(b[32:])
+	kp := &keyPair{dh: dh, sign: &sign}
 	copy(kp.public[:32], dh.PublicKey().Bytes())
-	copy(kp.public[32:], kp.sign.Public().(ed25519.PublicKey))
+	copy(kp.public[32:], sign.Public().(ed25519.PublicKey))
 	return kp, nil
 }
 
@@ -93,7 +96,7 @@ func (kp *keyPair) secretHex() string {
 
 func (kp *keyPair) signMessage(msg []byte) (s Signature) {
 	h := sha512.Sum512(msg)
-	copy(s[:64], ed25519.Sign(kp.sign, h[:32]))
+	copy(s[:64], ed25519.Sign(*kp.sign, h[:32]))
 	copy(s[64:], h[:32])
 	return s
 }
@@ -103,7 +106,7 @@ func (kp *keyPair) signMessage(msg []byte) (s Signature) {
 // and safe for use by any number of goroutines.
 type SecretIdentity struct {
 	Identity
-	keys *keyPair // a pointer, so that fmt does not see inside when this is someone's unexported field
+	keys *keyPair
 }
 
 // ParseSecretIdentity reads "address:0:public key:secret key", strictly, and checks that both keys
