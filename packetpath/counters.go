@@ -1,0 +1,148 @@
+package packetpath
+
+import "sync/atomic"
+
+// Counter names one of the packet path's counters.
+type Counter int
+
+// The counters. Their names and meanings are in [CounterDefs].
+const (
+	Received Counter = iota
+	ReceivedBytes
+	Sent
+	SentBytes
+	SendErrors
+	Junk
+	Relayed
+	RelayedBytes
+	RelayNoRoute
+	RelayHopLimit
+	RelayLimited
+	Introductions
+	FragmentsReceived
+	FragmentsDropped
+	Assembled
+	HelloReceived
+	HelloAnswered
+	HelloLimited
+	HelloOld
+	ExtendedHello
+	BadMAC
+	BadPacket
+	UnknownPeer
+	SuiteRefused
+	UnconfirmedWithheld
+	Replayed
+	NewcomersQueued
+	NewcomersLimited
+	NewcomersDropped
+	NewcomersInvalid
+	NewcomersAccepted
+	KnownQueued
+	KnownDropped
+	SessionsFull
+	Collisions
+	WhoisReceived
+	WhoisAnswered
+	WhoisUnknown
+	WhoisLimited
+	EchoAnswered
+	EchoLimited
+	Likes
+	LikesRefused
+	GatherAnswered
+	GatherLimited
+	ConfigRefused
+	Ignored
+	Challenges
+	PathsConfirmed
+	PathsEvicted
+	KeepWarmSent
+	WorldsSent
+	SightingsOffered
+	numCounters
+)
+
+// CounterDef describes a counter to whoever exports it.
+type CounterDef struct {
+	Name string // snake_case, without prefix and the "_total" that exporters add
+	Help string // one sentence
+}
+
+// CounterDefs describes every [Counter], in order.
+var CounterDefs = [numCounters]CounterDef{
+	Received:            {"received_packets", "Datagrams received on all sockets."},
+	ReceivedBytes:       {"received_bytes", "UDP payload bytes received."},
+	Sent:                {"sent_packets", "Datagrams sent on all sockets, relays included."},
+	SentBytes:           {"sent_bytes", "UDP payload bytes sent."},
+	SendErrors:          {"send_error_packets", "Datagrams that the kernel refused to send."},
+	Junk:                {"junk_packets", "Datagrams too short or malformed to be a ZeroTier packet."},
+	Relayed:             {"relayed_packets", "Packets and fragments relayed between peers."},
+	RelayedBytes:        {"relayed_bytes", "Bytes relayed between peers."},
+	RelayNoRoute:        {"relay_no_route_packets", "Packets not relayed because the destination is unknown or has no live path."},
+	RelayHopLimit:       {"relay_hop_limit_packets", "Packets not relayed because they had used up their hops."},
+	RelayLimited:        {"relay_limited_packets", "Packets not relayed because their source or destination exceeded limits.relay_*."},
+	Introductions:       {"introduction_pairs", "Pairs of peers introduced to each other by RENDEZVOUS."},
+	FragmentsReceived:   {"fragment_packets", "Fragments received that are addressed to the root."},
+	FragmentsDropped:    {"fragment_dropped_packets", "Fragments to the root dropped by limits or as malformed."},
+	Assembled:           {"assembled_packets", "Packets to the root put together from fragments."},
+	HelloReceived:       {"hello_packets", "HELLO received."},
+	HelloAnswered:       {"hello_answered_packets", "HELLO answered with OK."},
+	HelloLimited:        {"hello_limited_packets", "Authentic HELLO not answered because of limits.hello_*."},
+	HelloOld:            {"hello_old_protocol_packets", "HELLO ignored because their protocol is below 4."},
+	ExtendedHello:       {"hello_extended_armor_packets", "HELLO received in extended armor."},
+	BadMAC:              {"bad_mac_packets", "Packets dropped because their MAC was wrong."},
+	BadPacket:           {"bad_packets", "Authentic packets dropped because their content was malformed."},
+	UnknownPeer:         {"unknown_peer_packets", "Packets to the root dropped because their sender is unknown."},
+	SuiteRefused:        {"suite_refused_packets", "Packets dropped because their cipher suite is not allowed for their verb."},
+	UnconfirmedWithheld: {"unconfirmed_withheld_packets", "Replies withheld because the path was unconfirmed and they would exceed the request."},
+	Replayed:            {"replayed_packets", "Packets that were seen before and not believed."},
+	NewcomersQueued:     {"newcomer_queued_packets", "HELLO of unknown identities queued for validation."},
+	NewcomersLimited:    {"newcomer_limited_packets", "HELLO of unknown identities dropped by limits.newcomer_rate of their network prefix."},
+	NewcomersDropped:    {"newcomer_dropped_packets", "HELLO of unknown identities dropped because the validation queue was full."},
+	NewcomersInvalid:    {"newcomer_invalid_identities", "Identities refused because they do not validate."},
+	NewcomersAccepted:   {"newcomer_accepted_identities", "New identities validated and accepted."},
+	KnownQueued:         {"rekey_queued_packets", "Packets of known peers without a session, queued for key agreement."},
+	KnownDropped:        {"rekey_dropped_packets", "Packets of known peers without a session, dropped because their queue was full."},
+	SessionsFull:        {"sessions_full_packets", "Peers refused because limits.max_sessions was reached."},
+	Collisions:          {"identity_collision_packets", "HELLO of a valid identity whose address belongs to another one, answered with an error."},
+	WhoisReceived:       {"whois_addresses", "Addresses asked for by WHOIS."},
+	WhoisAnswered:       {"whois_answered_addresses", "Addresses answered."},
+	WhoisUnknown:        {"whois_unknown_addresses", "Addresses asked for and not known."},
+	WhoisLimited:        {"whois_limited_addresses", "Addresses not answered because of limits.whois_*."},
+	EchoAnswered:        {"echo_answered_packets", "ECHO answered."},
+	EchoLimited:         {"echo_limited_packets", "ECHO not answered because of limits.echo_rate."},
+	Likes:               {"multicast_likes", "Multicast subscriptions stored or refreshed."},
+	LikesRefused:        {"multicast_likes_refused", "Multicast subscriptions refused by limits."},
+	GatherAnswered:      {"gather_answered_packets", "MULTICAST_GATHER answered."},
+	GatherLimited:       {"gather_limited_packets", "MULTICAST_GATHER not answered because of limits.gather_rate."},
+	ConfigRefused:       {"config_refused_packets", "Network configuration requests answered with an error: a root is no controller."},
+	Ignored:             {"ignored_packets", "Authentic packets of verbs that a root does not answer."},
+	Challenges:          {"challenge_packets", "ECHO sent to confirm a path."},
+	PathsConfirmed:      {"path_confirmed_paths", "Paths confirmed by a challenge."},
+	PathsEvicted:        {"path_evicted_paths", "Paths forgotten because a peer had too many or they fell silent."},
+	KeepWarmSent:        {"keep_warm_packets", "ECHO sent to keep the NAT mapping of a quiet peer open."},
+	WorldsSent:          {"world_packets", "Planets and moons sent in OK(HELLO)."},
+	SightingsOffered:    {"sightings", "Sightings handed to the proposer."},
+}
+
+// counters are written by the one goroutine that owns them and read by anyone: the owner counts in plain words
+// and publishes those that changed once a batch, so that counting costs the packet path no atomic.
+type counters struct {
+	n         [numCounters]uint64
+	seen      [numCounters]uint64
+	published [numCounters]atomic.Uint64
+	_         [64]byte // no other worker's words in the last cache line
+}
+
+func (c *counters) add(k Counter, n int) { c.n[k] += uint64(n) }
+func (c *counters) inc(k Counter)        { c.n[k]++ }
+
+func (c *counters) publish() {
+	for i := range c.n {
+		if c.n[i] != c.seen[i] {
+			c.seen[i] = c.n[i]
+			c.published[i].Store(c.n[i])
+		}
+	}
+}

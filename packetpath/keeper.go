@@ -1,0 +1,76 @@
+package packetpath
+
+import (
+	"context"
+	"time"
+
+	"github.com/rootd/rootd/fsm/table"
+	"github.com/rootd/rootd/packetpath/vl1"
+)
+
+const (
+	keeperTick     = 100 * time.Millisecond
+	shardsPerTick  = 5 // all sessions are visited in 256/5 ticks, about 5 s
+	sessionExpiry  = 3_600_000
+	gatherCleaning = 10_000
+)
+
+// keep is the life of the keeper: it visits all sessions in turn, a few shards a tick, so that its work is spread
+// evenly and needs no timer per peer.
+func (w *worker) keep(ctx context.Context) {
+	tick := time.NewTicker(keeperTick)
+	defer tick.Stop()
+	shard, cleaned := 0, int64(0)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		w.begin()
+		for range shardsPerTick {
+			w.root.sessions.each(shard, w.visit)
+			shard = (shard + 1) % sessionShards
+		}
+		if w.now-cleaned > gatherCleaning {
+			cleaned = w.now
+			w.root.groups.Expire(w.now)
+		}
+		w.end()
+	}
+}
+
+// visit does for one session what time asks for.
+func (w *worker) visit(s *session) {
+	w.add(PathsEvicted, s.expire(w.now))
+	if w.now-s.heard.Load() > sessionExpiry || w.disowned(s) {
+		w.root.sessions.remove(s)
+		return
+	}
+	w.keepWarm(s)
+}
+
+// disowned reports whether the log gave the session's address to another identity: the first validated one wins
+// everywhere, and this was not it.
+func (w *worker) disowned(s *session) bool {
+	var rec table.Record
+	return w.root.view.Peer(s.id.Address, &rec) && rec.Key != s.id.Key
+}
+
+// keepWarm sends an ECHO on the path that relays use if it was silent for long: clients since 1.10.3 speak to a
+// root every 225 s, many NATs forget after 30. It must be an ECHO, which the client answers: a NAT need not count
+// what comes from outside. A peer that stopped answering is left alone until it speaks.
+func (w *worker) keepWarm(s *session) {
+	every := w.root.keepWarm.Milliseconds()
+	at := s.route(w.now)
+	if every == 0 || at == nil || at.missed.Load() >= keepWarmPatient {
+		return
+	}
+	if w.now-max(at.heard.Load(), at.echoed.Load()) < every {
+		return
+	}
+	at.missed.Add(1)
+	at.echoed.Store(w.now)
+	at.echoID.Store(w.seal(at.origin, s, w.packet(s.id.Address, vl1.VerbEcho)))
+	w.inc(KeepWarmSent)
+}

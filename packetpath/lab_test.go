@@ -1,0 +1,372 @@
+package packetpath_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/ecdh"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"os"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/rootd/rootd/fsm"
+	"github.com/rootd/rootd/packetpath"
+	"github.com/rootd/rootd/packetpath/gather"
+	"github.com/rootd/rootd/packetpath/udp"
+	"github.com/rootd/rootd/packetpath/vl1"
+)
+
+var (
+	rootV4 = netip.MustParseAddrPort("10.0.0.1:9993")
+	rootV6 = netip.MustParseAddrPort("[fd00::1]:9993")
+)
+
+// lab is a root on a network in memory, in a bubble of virtual time. Its log has one writer and no Raft: sightings
+// are applied at once.
+type lab struct {
+	*testing.T
+	net   *udp.Network
+	root  *packetpath.Root
+	self  *vl1.SecretIdentity
+	fsm   *fsm.FSM
+	signs *vl1.SigningKey
+
+	mu    sync.Mutex // guards index and all calls of fsm.Apply
+	index uint64
+}
+
+// inLab runs f with a root. Options may be changed before it starts.
+func inLab(t *testing.T, change func(*packetpath.Options), f func(*lab)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		l := &lab{T: t, net: udp.NewNetwork(), self: identity(t, 0)}
+		l.start(change)
+		f(l)
+	})
+}
+
+func (l *lab) start(change func(*packetpath.Options)) {
+	l.Helper()
+	var err error
+	if l.fsm, err = fsm.New(fsm.Options{}); err != nil {
+		l.Fatal(err)
+	}
+	if l.signs, err = vl1.GenerateSigningKey(); err != nil {
+		l.Fatal(err)
+	}
+	l.apply(&fsm.Bootstrap{ID: [16]byte{1}, Name: "test", Root: l.self.Identity, Created: time.Now().UnixMilli()})
+	l.apply(&fsm.MemberUp{ID: 1, Name: "m1", Endpoints: []netip.AddrPort{rootV4, rootV6}, Version: "test"})
+	o := packetpath.Options{
+		Identity: l.self, View: l.fsm.View(), Sink: l, Groups: gather.New(gather.Options{}),
+		Limits: packetpath.DefaultLimits(), Version: packetpath.Version{Major: 1}, Log: slog.New(slog.DiscardHandler),
+	}
+	if change != nil {
+		change(&o)
+	}
+	l.root = packetpath.New(o)
+	for _, a := range []netip.AddrPort{rootV4, rootV6} {
+		if err := l.root.Listen(a, 1, l.net.Listen, udp.Options{}); err != nil {
+			l.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- l.root.Run(ctx) }()
+	l.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			l.Error(err)
+		}
+	})
+}
+
+func (l *lab) apply(c fsm.Command) {
+	l.Helper()
+	b, err := fsm.Encode(c)
+	if err != nil {
+		l.Fatal(err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.index++
+	fsm.Stamp(b, time.Now().UnixMilli())
+	if r := l.fsm.Apply(&raft.Log{Index: l.index, Term: 1, Type: raft.LogCommand, Data: b}).(fsm.Response); r.Err != nil {
+		l.Fatal(r.Err)
+	}
+}
+
+// Offer implements [packetpath.Sink].
+func (l *lab) Offer(sightings []fsm.Sighting) {
+	changes := make(fsm.Changes, 0, len(sightings))
+	for _, s := range sightings {
+		c := fsm.Change{
+			Address: s.Identity.Address, Key: s.Identity.Key, HasKey: true, Member: 1, Epoch: 1,
+			Protocol: s.Protocol, Major: s.Major, Minor: s.Minor, Revision: s.Revision, Planet: s.Planet,
+		}
+		if s.Endpoint.Addr().Is4() {
+			c.V4 = s.Endpoint
+		} else if s.Endpoint.IsValid() {
+			c.V6 = s.Endpoint
+		}
+		changes = append(changes, c)
+	}
+	l.apply(changes)
+}
+
+// publish puts a planet of the root into the log and returns it.
+func (l *lab) publish(timestamp uint64) *vl1.World {
+	l.Helper()
+	w := &vl1.World{
+		Type: vl1.WorldPlanet, ID: 0xdecade, Timestamp: timestamp, UpdateKey: l.signs.Public(),
+		Roots: []vl1.Root{{Identity: l.self.Identity, Endpoints: []netip.AddrPort{rootV4, rootV6}}},
+	}
+	w.Sign(l.signs)
+	l.apply(&fsm.PublishPlanet{World: w.AppendBinary(nil)})
+	return w
+}
+
+// count returns a counter's value once everything in flight has been handled.
+func (l *lab) count(c packetpath.Counter) int {
+	synctest.Wait()
+	return int(l.root.Stats().Counters[c])
+}
+
+// identity returns a throw-away identity; the root has number 0.
+func identity(t testing.TB, n int) *vl1.SecretIdentity {
+	t.Helper()
+	f, err := os.Open("vl1/testdata/identities.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for i := 0; lines.Scan(); i++ {
+		if i == n {
+			id, err := vl1.ParseSecretIdentity(lines.Text())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return id
+		}
+	}
+	t.Fatalf("no identity number %d", n)
+	return nil
+}
+
+// client is a ZeroTier device as small as it can be: it does what the test says, and answers ECHO by itself unless
+// told not to.
+type client struct {
+	*lab
+	id   *vl1.SecretIdentity
+	key  vl1.Key
+	addr netip.AddrPort
+	conn udp.Conn
+	out  udp.Sender
+	mute bool // does not answer ECHO
+}
+
+func (l *lab) client(n int, at string) *client {
+	l.Helper()
+	c := &client{lab: l, id: identity(l, n)}
+	var err error
+	if c.key, err = c.id.Agree(&l.self.Key); err != nil {
+		l.Fatal(err)
+	}
+	c.open(at)
+	return c
+}
+
+// from returns the same device with another socket.
+func (c *client) from(at string) *client {
+	c.Helper()
+	d := *c
+	d.open(at)
+	return &d
+}
+
+func (c *client) open(at string) {
+	c.Helper()
+	c.addr = netip.MustParseAddrPort(at)
+	conn, err := c.net.Listen(c.addr, udp.Options{})
+	if err != nil {
+		c.Fatal(err)
+	}
+	c.conn, c.out = conn, conn.NewSender(1)
+	c.Cleanup(func() { _ = conn.Close() })
+}
+
+func (c *client) rootAddr() netip.AddrPort {
+	if c.addr.Addr().Is4() {
+		return rootV4
+	}
+	return rootV6
+}
+
+// raw sends bytes to the root.
+func (c *client) raw(b []byte) {
+	c.Helper()
+	if _, err := c.out.Write([]udp.Message{{Buf: b, N: len(b), Addr: c.rootAddr()}}); err != nil {
+		c.Fatal(err)
+	}
+}
+
+func randomID() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:])
+	return binary.BigEndian.Uint64(b[:])
+}
+
+// packet begins a packet to the root.
+func (c *client) packet(v vl1.Verb) vl1.Packet {
+	return vl1.NewPacket(make([]byte, 0, vl1.MaxPacket), randomID(), c.self.Address, c.id.Address, v)
+}
+
+// send armors p in suite 1, sends it and returns its ID.
+func (c *client) send(p vl1.Packet) uint64 {
+	c.Helper()
+	vl1.Armor(p, &c.key, vl1.SuiteSalsa)
+	c.raw(p)
+	return p.ID()
+}
+
+func (c *client) helloMessage() vl1.Hello {
+	return vl1.Hello{
+		Protocol: 12, Major: 1, Minor: 14, Revision: 1, Clock: uint64(time.Now().UnixMilli()),
+		Identity: c.id.Identity, SentTo: c.rootAddr(), HasPlanet: true, PlanetID: 0xdecade, PlanetTimestamp: 1000,
+	}
+}
+
+// helloPacket returns an armored HELLO.
+func (c *client) helloPacket(change func(*vl1.Hello)) vl1.Packet {
+	h := c.helloMessage()
+	if change != nil {
+		change(&h)
+	}
+	p := vl1.AppendHello(c.packet(vl1.VerbHello), &h, &c.key)
+	vl1.Armor(p, &c.key, vl1.SuitePoly1305)
+	return p
+}
+
+func (c *client) hello(change func(*vl1.Hello)) uint64 {
+	c.Helper()
+	p := c.helloPacket(change)
+	c.raw(p)
+	return p.ID()
+}
+
+// datagram returns the next datagram, or nil if none comes in two seconds.
+func (c *client) datagram() ([]byte, netip.AddrPort) {
+	c.Helper()
+	batch := []udp.Message{{Buf: make([]byte, 2*vl1.MaxPacket)}}
+	_ = c.conn.SetReadDeadline(time.Now().Add(2 * time.Second))
+	n, err := c.conn.Read(batch)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil, netip.AddrPort{}
+	}
+	if err != nil || n != 1 {
+		c.Fatalf("read: %d, %v", n, err)
+	}
+	return batch[0].Buf[:batch[0].N], batch[0].Addr
+}
+
+// next returns the next packet from the root, decrypted, or nil. ECHOs are answered and passed over.
+func (c *client) next() vl1.Packet {
+	c.Helper()
+	for {
+		b, _ := c.datagram()
+		if b == nil {
+			return nil
+		}
+		p, err := vl1.ParsePacket(b)
+		if err != nil {
+			c.Fatalf("%v: %x", err, b)
+		}
+		if p.Source() != c.self.Address {
+			return p // relayed from another client
+		}
+		if err := vl1.Dearmor(p, &c.key); err != nil {
+			c.Fatalf("%v: %x", err, b)
+		}
+		if p.Verb() == vl1.VerbEcho && !c.mute {
+			c.send(vl1.AppendOKEcho(c.packet(vl1.VerbOK), p.ID(), p.Payload()))
+			continue
+		}
+		return p
+	}
+}
+
+// ok returns the body of the OK that must come next.
+func (c *client) ok(inRe vl1.Verb, id uint64) []byte {
+	c.Helper()
+	p := c.next()
+	if p == nil {
+		c.Fatalf("no OK to %v", inRe)
+	}
+	verb, re, body, err := vl1.DecodeOK(p)
+	if err != nil || verb != inRe || re != id {
+		c.Fatalf("got %v (in re %v %x, %v), want OK to %v %x", p.Verb(), verb, re, err, inRe, id)
+	}
+	return body
+}
+
+func (c *client) okHello(id uint64) vl1.OKHello {
+	c.Helper()
+	var m vl1.OKHello
+	if err := vl1.DecodeOKHello(c.ok(vl1.VerbHello, id), &m); err != nil {
+		c.Fatal(err)
+	}
+	return m
+}
+
+// silence fails the test if anything but an ECHO comes.
+func (c *client) silence() {
+	c.Helper()
+	if p := c.next(); p != nil {
+		c.Fatalf("got %v of %d bytes, want silence", p.Verb(), len(p))
+	}
+}
+
+// attach makes the client known, with a confirmed path.
+func (c *client) attach() *client {
+	c.Helper()
+	c.okHello(c.hello(nil))
+	c.silence() // answers the challenge
+	if !c.confirmed() {
+		c.Fatalf("%v: path %v is not confirmed", c.id.Address, c.addr)
+	}
+	return c
+}
+
+func (c *client) confirmed() bool {
+	synctest.Wait()
+	p, _ := c.root.Peer(c.id.Address)
+	for _, at := range p.Paths {
+		if at.Endpoint == c.addr {
+			return at.Confirmed
+		}
+	}
+	return false
+}
+
+// know puts an identity into the log.
+func (l *lab) know(id vl1.Identity) {
+	l.Helper()
+	l.apply(fsm.Changes{{Address: id.Address, Key: id.Key, HasKey: true, Member: 1, Epoch: 1}})
+}
+
+func ephemeral(t *testing.T) *ecdh.PrivateKey {
+	t.Helper()
+	k, err := ecdh.X25519().GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}

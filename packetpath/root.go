@@ -1,0 +1,212 @@
+package packetpath
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/rootd/rootd/fsm"
+	"github.com/rootd/rootd/packetpath/gather"
+	"github.com/rootd/rootd/packetpath/udp"
+	"github.com/rootd/rootd/packetpath/vl1"
+)
+
+// Sink takes what this member learned about peers. Offer must not block and must not keep the slice.
+type Sink interface {
+	Offer(sightings []fsm.Sighting)
+}
+
+// Version is the software version that clients are told.
+type Version struct {
+	Major, Minor uint8
+	Revision     uint16
+}
+
+// Options of a Root. All fields but KeepWarm and AES are needed.
+type Options struct {
+	Identity *vl1.SecretIdentity
+	View     *fsm.View
+	Sink     Sink
+	Groups   *gather.Table
+	Limits   Limits
+	Version  Version
+	KeepWarm time.Duration // silence after which a peer's path is kept open by an ECHO; 0 is never
+	AES      bool          // encrypt with AES-GMAC-SIV for clients whose HELLO allows it; it is always understood
+	Moons    []Moon        // handed to clients that ask for them or hold an older version
+	Log      *slog.Logger
+}
+
+// Moon is a signed world that clients orbit beside their planet.
+type Moon struct {
+	ID, Timestamp uint64
+	Raw           []byte // as signed, as vl1.World.AppendBinary makes it
+}
+
+// Root is the packet path of one member.
+type Root struct {
+	self      *vl1.SecretIdentity
+	view      *fsm.View
+	sink      Sink
+	groups    *gather.Table
+	limits    Limits
+	version   Version
+	keepWarm  time.Duration
+	aes       bool
+	log       *slog.Logger
+	moons     map[uint64]Moon // by world ID; never changes
+	listeners []listener
+	started   time.Time
+	startedMS int64
+
+	sessions  *sessionTable
+	queues    queues
+	pairs     *PairTable
+	newcomers *PrefixLimiter
+	fragments *PrefixLimiter
+	sources   *EndpointLimiter
+
+	counting sync.Mutex // guards counters: the slice, not what it points to
+	counters []*counters
+
+	assembling sync.Mutex // guards assembler
+	assembler  *vl1.Assembler
+}
+
+// listener is one listen address: a socket for each group of workers, all on the same port.
+type listener struct {
+	addr  netip.AddrPort
+	conns []udp.Conn
+}
+
+// New returns a Root that serves nothing yet. Call Listen, then Run.
+func New(o Options) *Root {
+	now := time.Now()
+	r := &Root{
+		self: o.Identity, view: o.View, sink: o.Sink, groups: o.Groups, limits: o.Limits, version: o.Version,
+		keepWarm: o.KeepWarm, aes: o.AES, log: o.Log,
+		started: now, startedMS: now.UnixMilli(),
+		sessions:  newSessionTable(o.Limits.MaxSessions),
+		queues:    queues{known: make(chan job, knownQueue), unknown: make(chan job, o.Limits.ValidationQueue)},
+		pairs:     NewPairTable(pairSlots),
+		newcomers: NewPrefixLimiter(prefixSlots, o.Limits.NewcomerRate, o.Limits.NewcomerBurst),
+		fragments: NewPrefixLimiter(prefixSlots, fragmentRate, fragmentBurst),
+		sources:   NewEndpointLimiter(prefixSlots, o.Limits.RelayFrom, int(o.Limits.RelayFrom)),
+		assembler: vl1.NewAssembler(assemblies, perSource),
+		moons:     make(map[uint64]Moon, len(o.Moons)),
+	}
+	for _, m := range o.Moons {
+		r.moons[m.ID] = m
+	}
+	return r
+}
+
+const (
+	pairSlots     = 1 << 18 // pairs of peers that relay at a time: 2 MiB
+	prefixSlots   = 1 << 16
+	assemblies    = 256 // packets to the root that are being put together at a time
+	perSource     = 32  // of them from one IP address: an office behind a NAT
+	fragmentRate  = 200 // fragments to the root per second and prefix
+	fragmentBurst = 1000
+)
+
+// Listen opens the given number of sockets on addr. An error names the address and what to do about it.
+func (r *Root) Listen(addr netip.AddrPort, workers int, open udp.ListenFunc, o udp.Options) error {
+	l := listener{addr: addr}
+	o.ReusePort = workers > 1
+	for range max(1, workers) {
+		c, err := open(addr, o)
+		if err != nil {
+			return errors.Join(err, l.close())
+		}
+		addr = c.LocalAddr() // the same port for all, also if the first was told to choose one
+		l.conns = append(l.conns, c)
+	}
+	l.addr = addr
+	r.listeners = append(r.listeners, l)
+	return nil
+}
+
+func (l listener) close() error {
+	var errs []error
+	for _, c := range l.conns {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Close closes the sockets. Run does it too; Close is for a Root that never ran.
+func (r *Root) Close() error {
+	var errs []error
+	for _, l := range r.listeners {
+		errs = append(errs, l.close())
+	}
+	return errors.Join(errs...)
+}
+
+// Addrs returns the addresses that Listen opened, in order.
+func (r *Root) Addrs() []netip.AddrPort {
+	addrs := make([]netip.AddrPort, len(r.listeners))
+	for i, l := range r.listeners {
+		addrs[i] = l.addr
+	}
+	return addrs
+}
+
+// Run serves until ctx ends or a socket breaks, and returns when everything it started has ended. It closes the
+// sockets.
+func (r *Root) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	for port, l := range r.listeners {
+		for group, conn := range l.conns {
+			w := r.newWorker(group)
+			wg.Go(func() {
+				if err := w.read(conn, port); err != nil {
+					cancel(fmt.Errorf("read from UDP socket %v: %w", l.addr, err))
+				}
+			})
+		}
+	}
+	rekeyer := r.newWorker(0)
+	rekeyer.hasher = vl1.NewHasher() // for a HELLO that turns out to contest a known address
+	wg.Go(func() { rekeyer.serveQueue(ctx, r.queues.known) })
+	for range max(1, r.limits.ValidationWorkers) {
+		w := r.newWorker(0)
+		wg.Go(func() {
+			lowPriority()
+			w.hasher = vl1.NewHasher()
+			w.serveQueue(ctx, r.queues.unknown)
+		})
+	}
+	keeper := r.newWorker(0)
+	wg.Go(func() { keeper.keep(ctx) })
+
+	<-ctx.Done()
+	_ = r.Close() // ends the readers
+	wg.Wait()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// clock returns milliseconds since 1970 that never go back.
+func (r *Root) clock() int64 { return r.startedMS + time.Since(r.started).Milliseconds() }
+
+// portFor finds the listen address from which an endpoint that only the log knows can be reached.
+func (r *Root) portFor(to netip.AddrPort) (int, bool) {
+	if !to.IsValid() {
+		return 0, false
+	}
+	for i, l := range r.listeners {
+		if l.addr.Addr().Is4() == to.Addr().Is4() {
+			return i, true
+		}
+	}
+	return 0, false
+}

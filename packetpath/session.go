@@ -1,0 +1,278 @@
+package packetpath
+
+import (
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"github.com/rootd/rootd/packetpath/vl1"
+)
+
+// Timers of paths, in milliseconds.
+const (
+	pathExpiry      = 500_000 // silence after which a path carries no more relays; clients since 1.10.3 speak every 225 s, this is two of those and a bit
+	pathStale       = 20_000  // silence after which another confirmed path that just spoke is preferred
+	challengeEvery  = 2_000   // between two challenges of one path
+	maxPaths        = 12      // per peer: three sockets, two families, two of our addresses
+	keepWarmPatient = 4       // unanswered keep-warm ECHOs after which a path is left alone
+)
+
+// origin is where a datagram came from and how to answer there.
+type origin struct {
+	addr  netip.AddrPort // the sender
+	local netip.Addr     // our address that it was sent to; invalid if the socket has only one
+	port  int            // index of the listen address
+}
+
+// path is one way to reach a peer. The origin never changes. The atomics are written by any worker that handles
+// a packet of the peer and read by all; each is one independent word. The rest belongs to the session's mutex.
+type path struct {
+	origin
+	heard     atomic.Int64  // ms, last authentic packet with hops 0
+	answered  atomic.Int64  // ms, last OK(HELLO) sent here
+	echoed    atomic.Int64  // ms, last ECHO sent here: challenge or keep-warm
+	echoID    atomic.Uint64 // packet ID of that ECHO, as it was on the wire; 0 once answered
+	missed    atomic.Int32  // keep-warm ECHOs unanswered in a row
+	rtt       atomic.Int64  // ms, of the last answered ECHO; 0 unknown
+	confirmed atomic.Bool   // an ECHO was answered from here
+
+	hello pendingHello // guarded by session.mu
+}
+
+// pendingHello remembers a HELLO that was answered without the worlds its sender lacks, because the path was
+// not confirmed yet; they follow when it is.
+type pendingHello struct {
+	id     uint64 // packet ID; 0 none
+	clock  uint64 // the client's
+	at     int64  // ms, ours
+	worlds []byte
+}
+
+// session is what this member holds for one peer. It exists only once the identity is known to be valid and a
+// packet was authenticated with the agreed key.
+//
+// id and key never change. best, v4 and v6 point to the paths that relays and introductions use and are read
+// without a lock; they are written under mu, but for best, which any worker may move between v4 and v6.
+type session struct {
+	id  vl1.Identity
+	key vl1.Key
+
+	best, v4, v6 atomic.Pointer[path]
+
+	heard    atomic.Int64  // ms, last authentic packet by any way
+	sighted  atomic.Int64  // ms, last sighting offered
+	worlds   atomic.Int64  // ms, last time a world was sent
+	version  atomic.Uint64 // protocol<<32 | major<<24 | minor<<16 | revision
+	planet   atomic.Uint64 // ms timestamp of the planet it said to have; 0 unknown
+	hellos   Bucket
+	whois    Bucket
+	echoes   Bucket
+	gathers  Bucket
+	relay    Bucket // bytes relayed to the peer
+	collided atomic.Int64
+
+	mu     sync.Mutex // guards the following fields
+	paths  []*path
+	replay ReplayWindow
+}
+
+func (s *session) bestFor(a netip.Addr) *atomic.Pointer[path] {
+	if a.Is4() {
+		return &s.v4
+	}
+	return &s.v6
+}
+
+func (s *session) protocol() byte { return byte(s.version.Load() >> 32) }
+
+func packVersion(protocol, major, minor byte, revision uint16) uint64 {
+	return uint64(protocol)<<32 | uint64(major)<<24 | uint64(minor)<<16 | uint64(revision)
+}
+
+func unpackVersion(v uint64) (protocol, major, minor byte, revision uint16) {
+	return byte(v >> 32), byte(v >> 24), byte(v >> 16), uint16(v)
+}
+
+// heardFrom notes an authentic packet that came straight from the peer (hops 0) and returns its path: the known
+// one, a new unconfirmed one, or nil if the packet was seen before.
+func (s *session) heardFrom(from origin, id uint64, now int64) (p *path, evicted bool) {
+	s.heard.Store(now)
+	p = s.bestFor(from.addr.Addr()).Load()
+	if p == nil || p.origin != from {
+		p, evicted = s.learn(from, id, now)
+		if p == nil {
+			return nil, evicted
+		}
+	}
+	p.heard.Store(now)
+	if p.missed.Load() != 0 {
+		p.missed.Store(0)
+	}
+	s.prefer(p, now)
+	return p, evicted
+}
+
+// prefer lets relays use p if the path they use has fallen silent.
+func (s *session) prefer(p *path, now int64) {
+	if b := s.best.Load(); b != p && p.confirmed.Load() && (b == nil || now-b.heard.Load() > pathStale) {
+		s.bestFor(p.addr.Addr()).Store(p)
+		s.best.Store(p)
+	}
+}
+
+// learn finds or adds the path of a packet. A replayed packet adds none.
+func (s *session) learn(from origin, id uint64, now int64) (p *path, evicted bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.replay.Seen(id) {
+		return nil, false
+	}
+	for _, p := range s.paths {
+		if p.origin == from {
+			return p, false
+		}
+	}
+	p = &path{origin: from}
+	if len(s.paths) < maxPaths {
+		s.paths = append(s.paths, p)
+		return p, false
+	}
+	s.paths[s.worst(now)] = p
+	return p, true
+}
+
+// worst returns the index of the path to give up for a new one: unconfirmed before confirmed, then the longest
+// silent, never one that relays use. It is called with mu held.
+func (s *session) worst(now int64) int {
+	worst, score := 0, int64(-1)
+	for i, p := range s.paths {
+		if p == s.v4.Load() || p == s.v6.Load() {
+			continue
+		}
+		silent := now - p.heard.Load()
+		if !p.confirmed.Load() {
+			silent += 1 << 40
+		}
+		if silent > score {
+			worst, score = i, silent
+		}
+	}
+	return worst
+}
+
+// confirm is called when the ECHO with the given ID was answered from there. It returns the path, and whether
+// it was unconfirmed until now: then relays use it from now on, because the peer is certainly there.
+func (s *session) confirm(from origin, echoID uint64, now int64) (p *path, fresh bool) {
+	if p = s.bestFor(from.addr.Addr()).Load(); p == nil || p.origin != from {
+		if p = s.find(from); p == nil {
+			return nil, false
+		}
+	}
+	if echoID == 0 || !p.echoID.CompareAndSwap(echoID, 0) {
+		return nil, false
+	}
+	p.missed.Store(0)
+	p.rtt.Store(max(1, now-p.echoed.Load()))
+	if p.confirmed.Load() {
+		return p, false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p.confirmed.Swap(true) {
+		return p, false
+	}
+	s.bestFor(p.addr.Addr()).Store(p)
+	s.best.Store(p)
+	return p, true
+}
+
+func (s *session) find(from origin) *path {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.paths {
+		if p.origin == from {
+			return p
+		}
+	}
+	return nil
+}
+
+// route returns the path that relays to the peer use, or nil.
+func (s *session) route(now int64) *path {
+	p := s.best.Load()
+	if p == nil || now-p.heard.Load() > pathExpiry {
+		return nil
+	}
+	return p
+}
+
+// live returns the family's confirmed path if the peer spoke on it recently enough to be introduced there.
+func live(at *atomic.Pointer[path], now int64) *path {
+	p := at.Load()
+	if p == nil || now-p.heard.Load() > pathExpiry {
+		return nil
+	}
+	return p
+}
+
+// expire forgets silent paths and moves relays off a path that stopped answering. It returns how many it forgot.
+func (s *session) expire(now int64) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	keep := s.paths[:0]
+	for _, p := range s.paths {
+		limit := int64(pathExpiry)
+		if !p.confirmed.Load() {
+			limit = 60_000
+		}
+		if now-p.heard.Load() <= limit {
+			keep = append(keep, p)
+		}
+	}
+	gone := len(s.paths) - len(keep)
+	clear(s.paths[len(keep):])
+	s.paths = keep
+	if gone > 0 || s.best.Load() == nil || s.best.Load().missed.Load() >= keepWarmPatient {
+		s.choose()
+	}
+	return gone
+}
+
+// choose sets the paths of both families and the best one anew: answering before silent, then the one heard last.
+// It is called with mu held.
+func (s *session) choose() {
+	var v4, v6 *path
+	for _, p := range s.paths {
+		if !p.confirmed.Load() {
+			continue
+		}
+		if p.addr.Addr().Is4() {
+			v4 = better(v4, p)
+		} else {
+			v6 = better(v6, p)
+		}
+	}
+	s.v4.Store(v4)
+	s.v6.Store(v6)
+	s.best.Store(better(v4, v6))
+}
+
+func better(a, b *path) *path {
+	switch {
+	case a == nil:
+		return b
+	case b == nil:
+		return a
+	}
+	am, bm := a.missed.Load() >= keepWarmPatient, b.missed.Load() >= keepWarmPatient
+	if am != bm {
+		if am {
+			return b
+		}
+		return a
+	}
+	if b.heard.Load() > a.heard.Load() {
+		return b
+	}
+	return a
+}
