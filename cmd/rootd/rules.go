@@ -188,14 +188,7 @@ func (c *Config) check() (key, what string) {
 
 // Warnings returns what is allowed but probably not meant, one sentence each.
 func (c *Config) Warnings() []string {
-	var ws []string
-	for _, ap := range c.Endpoints {
-		if a := ap.Addr(); a.IsLoopback() {
-			ws = append(ws, fmt.Sprintf("endpoint %s is a loopback address: real clients refuse it", ap))
-		} else if a.IsPrivate() {
-			ws = append(ws, fmt.Sprintf("endpoint %s is a private address: only clients in the same network reach it", ap))
-		}
-	}
+	ws := datadir.EndpointWarnings(c.Endpoints)
 	if a := c.HTTP.Listen; a.IsValid() && !a.Addr().IsLoopback() && !a.Addr().IsPrivate() {
 		ws = append(ws, fmt.Sprintf("metrics are served on %s without a password: keep it behind a firewall", a))
 	}

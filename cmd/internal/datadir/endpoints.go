@@ -74,14 +74,22 @@ func GuessEndpoints(listen []netip.AddrPort, addrs []netip.Addr) (endpoints []ne
 	if len(endpoints) == 0 {
 		return nil, append(warnings, "no address found where clients could reach this member: name one with -endpoints")
 	}
+	warnings = append(warnings, EndpointWarnings(endpoints)...)
+	return endpoints, warnings
+}
+
+// EndpointWarnings names endpoints that clients refuse or cannot reach from everywhere, one sentence each.
+func EndpointWarnings(endpoints []netip.AddrPort) []string {
+	var out []string
 	for _, ap := range endpoints {
-		if a := ap.Addr(); a.IsLoopback() {
-			warnings = append(warnings, fmt.Sprintf("endpoint %s is a loopback address: real clients refuse it", ap))
-		} else if !global(a) {
-			warnings = append(warnings, fmt.Sprintf("endpoint %s is a private address: only clients in the same network reach it; behind NAT, name the public one with -endpoints", ap))
+		switch a := ap.Addr(); {
+		case a.IsLoopback():
+			out = append(out, fmt.Sprintf("endpoint %s is a loopback address: real clients refuse it", ap))
+		case !global(a):
+			out = append(out, fmt.Sprintf("endpoint %s is a private address: only clients in the same network reach it; behind NAT, name the public one", ap))
 		}
 	}
-	return endpoints, warnings
+	return out
 }
 
 // preferred returns the best addresses of a family, in a stable order.

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rootd/rootd/cmd/internal/datadir"
+	"github.com/rootd/rootd/transport/admin"
+)
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// env is everything a command touches outside of itself and the files it is told.
+type env struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	getenv         func(string) string
+	now            func() time.Time
+
+	// Flags that every command has.
+	dataDir string
+	socket  string
+	output  string
+	timeout time.Duration
+}
+
+// client returns a client of the rootd that the flags name.
+func (e *env) client() *admin.Client {
+	socket := e.socket
+	if socket == "" {
+		socket = filepath.Join(e.dataDir, datadir.FileSocket)
+	}
+	return admin.NewClient(socket)
+}
+
+// limit gives a request to rootd its time.
+func (e *env) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, e.timeout)
+}
+
+// userError is an error with a way out.
+type userError struct {
+	what, hint string
+	err        error // may be nil
+	usage      bool  // the command line is wrong, not the world
+}
+
+func (u *userError) Error() string {
+	switch {
+	case u.err == nil:
+		return u.what
+	case u.what == "":
+		return u.err.Error()
+	}
+	return u.what + ": " + u.err.Error()
+}
+
+func (u *userError) Unwrap() error { return u.err }
+
+func usageError(format string, a ...any) error {
+	return &userError{what: fmt.Sprintf(format, a...), usage: true}
+}
+
+// run executes one command line and returns the exit code.
+func run(ctx context.Context, e *env, args []string) int {
+	root := newRoot(e)
+	root.SetArgs(args)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return exitOK
+	}
+	text, more, _ := strings.Cut(strings.TrimSpace(err.Error()), "\n\n") // cobra adds its suggestions below
+	fmt.Fprintln(e.stderr, "rootctl:", text)
+	hint := hintOf(err)
+	u, isUser := errors.AsType[*userError](err)
+	usage := isUser && u.usage || strings.HasPrefix(text, "unknown command")
+	if usage && hint == "" {
+		hint = cmd.CommandPath() + " --help"
+		if suggestion := strings.Fields(more); len(suggestion) > 0 {
+			hint = "did you mean " + suggestion[len(suggestion)-1] + "?"
+		}
+	}
+	if hint != "" {
+		fmt.Fprintln(e.stderr, "hint:", hint)
+	}
+	if usage {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+func hintOf(err error) string {
+	if u, ok := errors.AsType[*userError](err); ok && u.hint != "" {
+		return u.hint
+	}
+	if a, ok := errors.AsType[*admin.Error](err); ok && a.Hint != "" {
+		return a.Hint
+	}
+	if d, ok := errors.AsType[*datadir.Error](err); ok {
+		return d.Hint
+	}
+	return ""
+}
+
+func newRoot(e *env) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "rootctl",
+		Short: "Make and operate ZeroTier roots",
+		Long: "rootctl makes what a root needs (data directory, identity, planet) and talks to a running rootd.\n\n" +
+			"Exit codes: 0 done, 1 refused or failed, 2 wrong usage.",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          noArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if e.output != "table" && e.output != "json" {
+				return usageError("-o %s: choose table or json", e.output)
+			}
+			return nil
+		},
+	}
+	root.SetIn(e.stdin)
+	root.SetOut(e.stdout)
+	root.SetErr(e.stderr)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &userError{err: err, usage: true} })
+
+	dataDir := e.getenv("ROOTD_DATA_DIR")
+	if dataDir == "" {
+		dataDir = "/var/lib/rootd"
+	}
+	f := root.PersistentFlags()
+	f.StringVar(&e.dataDir, "data-dir", dataDir, "data directory of rootd (environment: ROOTD_DATA_DIR)")
+	f.StringVar(&e.socket, "socket", e.getenv("ROOTD_SOCKET"), "admin socket of rootd, default admin.sock in the data directory (environment: ROOTD_SOCKET)")
+	f.StringVarP(&e.output, "output", "o", "table", "table or json")
+	f.DurationVar(&e.timeout, "timeout", 30*time.Second, "longest wait for an answer of rootd")
+	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
+
+	const running, files = "running", "files"
+	root.AddGroup(&cobra.Group{ID: running, Title: "Talk to a running rootd:"}, &cobra.Group{ID: files, Title: "Work on files:"})
+	add := func(group string, cmds ...*cobra.Command) {
+		for _, c := range cmds {
+			c.GroupID = group
+			root.AddCommand(c)
+		}
+	}
+	add(running, newStatus(e), newPeer(e))
+	add(files, newInit(e), newIdentity(e), newPlanet(e))
+	root.AddCommand(newVersion(e))
+	return root
+}
+
+// group makes a command that only holds others.
+func group(use, short, long string, children ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{
+		Use: use, Short: short, Long: long,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	c.AddCommand(children...)
+	return c
+}
+
+// noArgs refuses arguments, and unknown commands below a group.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if cmd.HasAvailableSubCommands() {
+		u := &userError{what: fmt.Sprintf("unknown command %q for %q", args[0], cmd.CommandPath()), usage: true}
+		if s := cmd.SuggestionsFor(args[0]); len(s) > 0 {
+			u.hint = fmt.Sprintf("did you mean %s %s?", cmd.CommandPath(), s[0])
+		}
+		return u
+	}
+	return usageError("unexpected argument %q", args[0])
+}
+
+// wantArgs wants one argument for each of the names.
+func wantArgs(names ...string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) < len(names) {
+			return usageError("%s is missing", names[len(args)])
+		}
+		if len(args) > len(names) {
+			return usageError("unexpected argument %q", args[len(names)])
+		}
+		return nil
+	}
+}
