@@ -1,0 +1,84 @@
+package table
+
+import (
+	"runtime"
+	"sync/atomic"
+	"unsafe"
+)
+
+const (
+	blockBytes = blockSlots * slotWords * 8
+	minChunk   = 2 << 20
+	maxChunk   = 64 << 20
+)
+
+// An arena gives out blocks. It takes memory from the system in chunks, and gives it back when nothing leads to the
+// arena any more: neither its table, nor a segment in the hands of a reader, nor a [Frozen]. For the writer alone, but
+// for the counters.
+type arena struct {
+	onHeap    bool
+	hugePages bool
+	fresh     []block  // of the newest chunk, not given out yet, all zero
+	free      []*block // given back, not cleared
+	maps      *mappings
+
+	total  atomic.Int64 // bytes taken from the system
+	unused atomic.Int64 // bytes of it not in use by a segment
+}
+
+// mappings are apart from the arena so that its cleanup can have them when the arena is gone.
+type mappings struct{ list [][]byte }
+
+func newArena(o Options) *arena {
+	a := &arena{onHeap: o.OnHeap, hugePages: o.HugePages, maps: &mappings{}}
+	runtime.AddCleanup(a, func(m *mappings) {
+		for _, b := range m.list {
+			unmapMemory(b)
+		}
+	}, a.maps)
+	return a
+}
+
+// get returns a block, and whether it may hold old words.
+func (a *arena) get() (b *block, dirty bool, err error) {
+	if n := len(a.free); n > 0 {
+		b, a.free = a.free[n-1], a.free[:n-1]
+		a.unused.Add(-blockBytes)
+		return b, true, nil
+	}
+	if len(a.fresh) == 0 {
+		if err := a.extend(); err != nil {
+			return nil, false, err
+		}
+	}
+	b, a.fresh = &a.fresh[0], a.fresh[1:]
+	a.unused.Add(-blockBytes)
+	return b, false, nil
+}
+
+// put takes back a block that no segment of the current directory uses.
+func (a *arena) put(b *block) {
+	if b != nil {
+		a.free = append(a.free, b)
+		a.unused.Add(blockBytes)
+	}
+}
+
+// extend takes another chunk from the system: an eighth of what is there, so that there are few chunks and little is
+// taken in vain.
+func (a *arena) extend() error {
+	size := int(min(max(a.total.Load()/8, minChunk), maxChunk)) &^ (minChunk - 1)
+	if a.onHeap {
+		a.fresh = make([]block, size/blockBytes)
+	} else {
+		m, err := mapMemory(size, a.hugePages)
+		if err != nil {
+			return err
+		}
+		a.maps.list = append(a.maps.list, m)
+		a.fresh = unsafe.Slice((*block)(unsafe.Pointer(unsafe.SliceData(m))), len(m)/blockBytes)
+	}
+	a.total.Add(int64(size))
+	a.unused.Add(int64(size))
+	return nil
+}

@@ -1,0 +1,5 @@
+//go:build darwin || freebsd
+
+package table
+
+func adviseHugePages([]byte) {}

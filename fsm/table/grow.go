@@ -1,0 +1,195 @@
+package table
+
+import (
+	"errors"
+	"math"
+)
+
+// How a table grows: a segment that has given out as many keys as its limit says is replaced by one with so many blocks that
+// it is filled to at most fillAfter; or, where maxBlocks are too few for that, by two, each for half of the range. So a
+// segment goes from 5 blocks to 6, 7, 8, and then to twice 5, and is between 0.64 and 0.81 full. Limits differ by segment,
+// within limitSpread, so that segments with the same number of peers, which the hash gives them, do not all grow at once.
+const (
+	fillAfter   = 0.715
+	limitLeast  = 0.75
+	limitSpread = 0.0625
+
+	// maxDepth keeps the directory small whatever the addresses: 2^28 segments.
+	maxDepth = 28
+)
+
+var errTooDeep = errors.New("too many peers in one range of hashes")
+
+// blocksFor is the number of blocks of slots for n peers; more than maxBlocks if they need more than one segment.
+func blocksFor(n int) int {
+	return max(1, int(math.Ceil(float64(n)/(fillAfter*blockSlots))))
+}
+
+// geometry is the depth and the blocks of the segments of a new table for n peers.
+func geometry(n int) (depth uint8, blocks int) {
+	for ; ; depth++ {
+		each := float64(n) / float64(uint64(1)<<depth)
+		blocks = blocksFor(int(each + 4*math.Sqrt(each))) // the fullest of many segments has about that
+		if blocks <= maxBlocks || depth == maxDepth {
+			return depth, min(blocks, maxBlocks)
+		}
+	}
+}
+
+// newSegment returns an empty segment that is not in the directory yet.
+func (t *Table) newSegment(prefix uint64, depth uint8, blocks int) (*segment, error) {
+	s := &segment{prefix: prefix, depth: depth, slots: uint32(blocks * blockSlots), mem: t.mem, born: t.epoch}
+	chance := float64((prefix+uint64(depth))*0x9e3779b97f4a7c15>>40&0xffff) / 0x10000
+	s.limit = int(float64(s.slots) * (limitLeast + limitSpread*chance))
+	for i := range blocks {
+		b, dirty, err := t.mem.get()
+		if err != nil {
+			t.free(s)
+			return nil, err
+		}
+		s.hot[i] = b
+		if dirty {
+			for j := range b {
+				b[j][0].Store(0)
+			}
+		}
+	}
+	return s, nil
+}
+
+// free gives the blocks of s back. Readers may still be in them: what they read there does not count.
+func (t *Table) free(s *segment) {
+	for i := range s.hot {
+		t.mem.put(s.hot[i])
+		t.mem.put(s.ids[i].Load())
+	}
+}
+
+// count adds the segment to the statistics, or takes it out.
+func (t *Table) count(s *segment, sign int64) {
+	t.stats.segments.Add(sign)
+	t.stats.slots.Add(sign * int64(s.slots))
+}
+
+// makeRoom rebuilds or splits s until the segment for hash h can take another key, and returns that one.
+func (t *Table) makeRoom(s *segment, h uint64) (*segment, error) {
+	for s.used >= s.limit {
+		if err := t.replace(s); err != nil {
+			return nil, err
+		}
+		s = t.dir.Load().segment(h)
+	}
+	return s, nil
+}
+
+// replace puts one or two new segments with the live peers of s into the directory, and retires s.
+func (t *Table) replace(s *segment) error {
+	blocks := blocksFor(s.live)
+	split := blocks > maxBlocks
+	if split && s.depth == maxDepth {
+		return errTooDeep
+	}
+	var low, high *segment // the same one if there is no split
+	var err error
+	if split {
+		low, high, err = t.newHalves(s)
+	} else {
+		low, err = t.newSegment(s.prefix, s.depth, blocks)
+		high = low
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.copyInto(low, high); err != nil {
+		t.free(low)
+		if split {
+			t.free(high)
+		}
+		return err
+	}
+
+	d := t.dir.Load()
+	depth := max(64-d.shift, low.depth)
+	grown := d
+	if depth != 64-d.shift || t.held(d.born) {
+		grown = d.copy(depth, t.epoch)
+	}
+	grown.put(low)
+	t.count(low, 1)
+	if split {
+		grown.put(high)
+		t.count(high, 1)
+		t.stats.splits.Add(1)
+	} else {
+		t.stats.rebuilds.Add(1)
+	}
+	t.dir.Store(grown)
+	t.count(s, -1)
+	if t.held(s.born) {
+		t.limbo = append(t.limbo, s)
+	} else {
+		t.free(s)
+	}
+	return nil
+}
+
+// newHalves returns two empty segments that together have the range of s, each with room for its peers.
+func (t *Table) newHalves(s *segment) (low, high *segment, err error) {
+	bit := 63 - s.depth
+	n := 0 // peers of the upper half
+	for i := range s.slots {
+		if a := addressOf(s.slot(i)[0].Load()); a != 0 && a != dead {
+			n += int(Hash(a) >> bit & 1)
+		}
+	}
+	low, err = t.newSegment(s.prefix, s.depth+1, min(blocksFor(s.live-n), maxBlocks))
+	if err != nil {
+		return nil, nil, err
+	}
+	high, err = t.newSegment(s.prefix|1<<bit, s.depth+1, min(blocksFor(n), maxBlocks))
+	if err != nil {
+		t.free(low)
+		return nil, nil, err
+	}
+	return low, high, nil
+}
+
+// copyInto adds every live peer of s to that half of its range that its hash belongs to.
+func (s *segment) copyInto(low, high *segment) error {
+	var w, key words
+	for i := range s.slots {
+		sl := s.slot(i)
+		sl.load(&w)
+		a := addressOf(w[0])
+		if a == 0 || a == dead {
+			continue
+		}
+		h := Hash(a)
+		to := low
+		if h>>(63-s.depth)&1 != 0 {
+			to = high
+		}
+		s.loadKey(w.place(), &key)
+		place, err := to.addKey(&key)
+		if err != nil {
+			return err
+		}
+		w[5] = w[5]&^0xffff | uint64(place)
+		j, _ := to.find(h, a)
+		to.fillSlot(j, a, &w)
+	}
+	return nil
+}
+
+// reap frees a few of the segments that were kept for a Frozen, once there is none.
+func (t *Table) reap() {
+	for range 4 {
+		n := len(t.limbo)
+		if n == 0 || t.active.Load() > 0 {
+			return
+		}
+		t.free(t.limbo[n-1])
+		t.limbo[n-1] = nil
+		t.limbo = t.limbo[:n-1]
+	}
+}

@@ -1,0 +1,135 @@
+package table
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/rootd/rootd/packetpath/vl1"
+)
+
+// MemberID names a member of the cluster within the log. Zero is no member.
+type MemberID uint16
+
+// Epoch is where [Record.LastSeen] begins to count.
+var Epoch = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// MaxPlanet is the largest [Record.Planet] that the table keeps; larger ones are stored as this.
+const MaxPlanet = 1<<48 - 1
+
+// ErrRecord is returned by [Table.Put] for a record that the table cannot hold.
+var ErrRecord = errors.New("not a record of a peer")
+
+// Record is what the log knows about one peer. It is a plain value: comparable, and free of pointers into the table.
+type Record struct {
+	Address vl1.Address
+	Key     vl1.PublicKey
+
+	// V4 and V6 are where the peer was last seen, by family. The zero value is "nowhere"; so is 0.0.0.0:0 or [::]:0 once
+	// stored. Zones are not kept.
+	V4, V6 netip.AddrPort
+	// V4Member and V6Member are the members that the peer is attached to, zero for none, and V4Epoch and V6Epoch the
+	// epochs of these members at that time: an attachment counts only while its member is still in that epoch.
+	V4Member, V6Member MemberID
+	V4Epoch, V6Epoch   uint16
+
+	LastSeen uint32 // seconds since Epoch, by the time of the log
+	Planet   uint64 // timestamp, in ms, of the planet that the peer carries; 0 if unknown; at most MaxPlanet
+
+	Protocol, Major, Minor uint8
+	Revision               uint16
+
+	Position [3]int16 // unit vector from the centre of the Earth, times 32767; all zero if unknown
+	Flags    uint8    // the table keeps them and gives them no meaning
+}
+
+// check says why r cannot be stored.
+func (r *Record) check() error {
+	switch {
+	case r.Address.Reserved():
+		return fmt.Errorf("peer %v: %w: the address is reserved", r.Address, ErrRecord)
+	case r.V4.IsValid() && !r.V4.Addr().Is4():
+		return fmt.Errorf("peer %v: %w: V4 is %v", r.Address, ErrRecord, r.V4)
+	case r.V6.IsValid() && !r.V6.Addr().Is6():
+		return fmt.Errorf("peer %v: %w: V6 is %v", r.Address, ErrRecord, r.V6)
+	}
+	return nil
+}
+
+// A slot holds a record but for its key, in eight words:
+//
+//	word  bits 63..0
+//	0     address (40), sequence (24)
+//	1     IPv4 address (32), port (16), member (16)
+//	2     IPv4 epoch (16), IPv6 epoch (16), last seen (32)
+//	3, 4  IPv6 address (128)
+//	5     IPv6 port (16), IPv6 member (16), revision (16), place of the key in the segment (16)
+//	6     planet (48), major (8), minor (8)
+//	7     position (3 x 16), protocol (8), flags (8)
+//
+// What changes together shares a word where it can: a keep-alive changes word 2 alone.
+const slotWords = 8
+
+type words [slotWords]uint64
+
+// place is where in its segment's identity blocks the key of the record is.
+func (w *words) place() uint32 { return uint32(w[5] & 0xffff) }
+
+// pack fills words 1 to 7 of w with r; the place of the key is given, and word 0 is the caller's.
+func (r *Record) pack(w *words, place uint32) {
+	w[1] = uint64(r.V4Member)
+	if r.V4.IsValid() {
+		ip := r.V4.Addr().As4()
+		w[1] |= uint64(binary.BigEndian.Uint32(ip[:]))<<32 | uint64(r.V4.Port())<<16
+	}
+	w[2] = uint64(r.V4Epoch)<<48 | uint64(r.V6Epoch)<<32 | uint64(r.LastSeen)
+	w[3], w[4] = 0, 0
+	w[5] = uint64(r.V6Member)<<32 | uint64(r.Revision)<<16 | uint64(place&0xffff)
+	if r.V6.IsValid() {
+		ip := r.V6.Addr().As16()
+		w[3], w[4] = binary.BigEndian.Uint64(ip[:8]), binary.BigEndian.Uint64(ip[8:])
+		w[5] |= uint64(r.V6.Port()) << 48
+	}
+	w[6] = min(r.Planet, MaxPlanet)<<16 | uint64(r.Major)<<8 | uint64(r.Minor)
+	w[7] = uint64(uint16(r.Position[0]))<<48 | uint64(uint16(r.Position[1]))<<32 | uint64(uint16(r.Position[2]))<<16 |
+		uint64(r.Protocol)<<8 | uint64(r.Flags)
+}
+
+// unpack fills r from w, but for the key.
+func (r *Record) unpack(w *words) {
+	r.Address = addressOf(w[0])
+	r.V4 = netip.AddrPort{}
+	if w[1]>>16 != 0 {
+		var ip [4]byte
+		binary.BigEndian.PutUint32(ip[:], uint32(w[1]>>32))
+		r.V4 = netip.AddrPortFrom(netip.AddrFrom4(ip), uint16(w[1]>>16))
+	}
+	r.V4Member = MemberID(w[1])
+	r.V4Epoch, r.V6Epoch, r.LastSeen = uint16(w[2]>>48), uint16(w[2]>>32), uint32(w[2])
+	r.V6 = netip.AddrPort{}
+	if w[3]|w[4]|w[5]>>48 != 0 {
+		var ip [16]byte
+		binary.BigEndian.PutUint64(ip[:8], w[3])
+		binary.BigEndian.PutUint64(ip[8:], w[4])
+		r.V6 = netip.AddrPortFrom(netip.AddrFrom16(ip), uint16(w[5]>>48))
+	}
+	r.V6Member, r.Revision = MemberID(w[5]>>32), uint16(w[5]>>16)
+	r.Planet, r.Major, r.Minor = w[6]>>16, uint8(w[6]>>8), uint8(w[6])
+	r.Position = [3]int16{int16(w[7] >> 48), int16(w[7] >> 32), int16(w[7] >> 16)}
+	r.Protocol, r.Flags = uint8(w[7]>>8), uint8(w[7])
+}
+
+// packKey and unpackKey turn a key into the eight words of an identity entry and back.
+func packKey(k *vl1.PublicKey, w *words) {
+	for i := range w {
+		w[i] = binary.LittleEndian.Uint64(k[8*i:])
+	}
+}
+
+func unpackKey(w *words, k *vl1.PublicKey) {
+	for i, v := range w {
+		binary.LittleEndian.PutUint64(k[8*i:], v)
+	}
+}

@@ -1,0 +1,136 @@
+package table
+
+import (
+	"sync/atomic"
+
+	"github.com/rootd/rootd/packetpath/vl1"
+)
+
+const (
+	seqBits = 24
+	seqMask = 1<<seqBits - 1
+
+	blockSlots = 512 // slots, or keys, of one block
+	blockShift = 9
+	maxBlocks  = 8 // blocks of slots in a segment that is not yet split
+
+	// dead is the address in word 0 of a slot whose peer was deleted. No node may have it; and a probe goes on past it.
+	dead = vl1.Address(1<<40 - 1)
+)
+
+// A slot is eight words, one cache line: see [slotWords] for what is in them, [segment] for who may touch them.
+type slot [slotWords]atomic.Uint64
+
+// A block is the unit of memory: slots of peers, or their keys, one each. 32 KiB.
+type block [blockSlots]slot
+
+func addressOf(w0 uint64) vl1.Address { return vl1.Address(w0 >> seqBits) }
+
+// word0 makes word 0 of a slot.
+func word0(a vl1.Address, seq uint64) uint64 { return uint64(a)<<seqBits | seq&seqMask }
+
+func (s *slot) load(w *words) {
+	for i := range s {
+		w[i] = s[i].Load()
+	}
+}
+
+// A segment holds the peers of one range of hashes: those that begin with the first depth bits of prefix. Slots lie in
+// the order of the hash as far as linear probing allows; keys lie densely, in the order in which they came.
+//
+// Who writes: the one writer of the table. Who reads: everyone who got the segment from the directory.
+//
+//   - hot, slots, depth, prefix, born and mem are set before the segment is published in the directory, by an atomic
+//     store, and never change.
+//   - Words of slots and keys are atomics. A slot is filled once: words 1 to 7 and the key first, word 0, which makes it
+//     visible, last. Later changes obey the sequence in word 0: see [Table.overwrite].
+//   - A key, once a slot points to it, is never written again while the segment is in the directory.
+//   - ids and saves are atomic pointers, written by the writer; saves is also set to nil by the last [Frozen.Release].
+//   - live, used and limit are the writer's own.
+//
+// When a segment is replaced, its blocks are soon written for another one. A reader may still be looking at them; so
+// nothing that was read from a segment counts until the directory was seen to lead to this segment *after* the
+// reading. Headers are never used twice: a reader that holds one keeps the collector from giving its address away.
+type segment struct {
+	hot    [maxBlocks]*block
+	slots  uint32 // usable ones: a multiple of blockSlots
+	depth  uint8
+	prefix uint64
+	ids    [maxBlocks]atomic.Pointer[block]
+	saves  atomic.Pointer[saveSet]
+	mem    *arena // keeps the blocks mapped as long as the segment can be reached
+	born   uint64 // epoch of the table when it was made
+
+	live  int // slots that hold a peer
+	used  int // keys that were ever given out: live ones, and those of deleted peers and replaced identities
+	limit int // at this many used keys, the segment is rebuilt or split
+}
+
+// slot returns slot i, which must be less than s.slots.
+func (s *segment) slot(i uint32) *slot { return &s.hot[i>>blockShift&(maxBlocks-1)][i&(blockSlots-1)] }
+
+// home is the slot where a probe for hash h begins: where h lies in the segment's range.
+func (s *segment) home(h uint64) uint32 {
+	return uint32((h << s.depth >> 32) * uint64(s.slots) >> 32)
+}
+
+// loadKey reads the key at the given place. It reports false if there is none, which only a reader of a replaced segment sees.
+func (s *segment) loadKey(place uint32, w *words) bool {
+	b := s.ids[place>>blockShift&(maxBlocks-1)].Load()
+	if b == nil {
+		return false
+	}
+	b[place&(blockSlots-1)].load(w)
+	return true
+}
+
+// find returns the slot of a, or else the empty slot that ends the probe. For the writer.
+func (s *segment) find(h uint64, a vl1.Address) (i uint32, found bool) {
+	for i = s.home(h); ; {
+		switch addressOf(s.slot(i)[0].Load()) {
+		case a:
+			return i, true
+		case 0:
+			return i, false
+		}
+		if i++; i == s.slots {
+			i = 0
+		}
+	}
+}
+
+// end is the first hash after the segment's range, zero if there is none.
+func (s *segment) end() uint64 { return s.prefix + 1<<(64-s.depth) }
+
+// A directory leads from the first bits of a hash to the segment that holds it. Readers get the current one by one
+// atomic load, and its segments by another. The writer replaces segments in place, except in a directory that a
+// [Frozen] may hold: that one it copies first.
+type directory struct {
+	shift uint8 // 64 - depth
+	born  uint64
+	segs  []atomic.Pointer[segment]
+}
+
+func newDirectory(depth uint8, born uint64) *directory {
+	return &directory{shift: 64 - depth, born: born, segs: make([]atomic.Pointer[segment], 1<<depth)}
+}
+
+func (d *directory) segment(h uint64) *segment { return d.segs[h>>d.shift].Load() }
+
+// put stores s everywhere in its range.
+func (d *directory) put(s *segment) {
+	first := int(s.prefix >> d.shift)
+	for i := range 1 << (64 - d.shift - s.depth) {
+		d.segs[first+i].Store(s)
+	}
+}
+
+// copy returns a directory of the given depth, at least its own, that leads to the same segments.
+func (d *directory) copy(depth uint8, born uint64) *directory {
+	c := newDirectory(depth, born)
+	wider := d.shift - c.shift
+	for i := range c.segs {
+		c.segs[i].Store(d.segs[i>>wider].Load())
+	}
+	return c
+}

@@ -1,0 +1,341 @@
+package table_test
+
+import (
+	"errors"
+	"math/rand/v2"
+	"net/netip"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/rootd/rootd/fsm/table"
+	"github.com/rootd/rootd/packetpath/vl1"
+)
+
+// compareAddrs lets cmp compare records.
+var compareAddrs = cmpopts.EquateComparable(netip.AddrPort{})
+
+// full is a record in which every field has a value of its own.
+var full = table.Record{
+	Address:  0x89abcdef01,
+	Key:      key(1),
+	V4:       netip.MustParseAddrPort("203.0.113.7:9993"),
+	V6:       netip.MustParseAddrPort("[2001:db8:1:2:3:4:5:6]:29994"),
+	V4Member: 0x0102, V6Member: 0xfffe, V4Epoch: 0x8001, V6Epoch: 0x7ffe,
+	LastSeen: 0xfedcba98, Planet: table.MaxPlanet - 1,
+	Protocol: 11, Major: 1, Minor: 254, Revision: 0xabcd,
+	Position: [3]int16{-32768, 32767, -1}, Flags: 0x81,
+}
+
+func key(seed uint64) (k vl1.PublicKey) {
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	for i := range k {
+		k[i] = byte(rnd.Uint32())
+	}
+	return k
+}
+
+// address returns the i-th of a sequence of different addresses, none of them reserved.
+func address(i int) vl1.Address { return vl1.Address(uint64(i)*0x9e3779b1%0xfe00000000 + 1) }
+
+func newTable(t testing.TB, o table.Options) *table.Table {
+	t.Helper()
+	tab, err := table.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tab.Close() })
+	return tab
+}
+
+func put(t testing.TB, tab *table.Table, r table.Record) {
+	t.Helper()
+	if err := tab.Put(&r); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRoundTrip(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(*table.Record)
+	}{
+		{"every field", func(*table.Record) {}},
+		{"no endpoints", func(r *table.Record) { r.V4, r.V6 = netip.AddrPort{}, netip.AddrPort{} }},
+		{"IPv4 only", func(r *table.Record) { r.V6 = netip.AddrPort{} }},
+		{"IPv6 only", func(r *table.Record) { r.V4 = netip.AddrPort{} }},
+		{"port 0", func(r *table.Record) { r.V4 = netip.MustParseAddrPort("192.0.2.1:0") }},
+		{"any address with a port", func(r *table.Record) { r.V4 = netip.MustParseAddrPort("0.0.0.0:1") }},
+		{"IPv6 unspecified with a port", func(r *table.Record) { r.V6 = netip.MustParseAddrPort("[::]:1") }},
+		{"only an identity", func(r *table.Record) { *r = table.Record{Address: r.Address, Key: r.Key} }},
+		{"lowest address", func(r *table.Record) { r.Address = 1 }},
+		{"highest address", func(r *table.Record) { r.Address = 0xfeffffffff }},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			tab := newTable(t, table.Options{})
+			want := full
+			tt.change(&want)
+			put(t, tab, want)
+			var got table.Record
+			if !tab.Lookup(want.Address, &got) {
+				t.Fatal("not found")
+			}
+			if diff := cmp.Diff(want, got, compareAddrs); diff != "" {
+				t.Errorf("Lookup (-put +got):\n%s", diff)
+			}
+			got = table.Record{Key: key(77)}
+			if !tab.LookupHot(want.Address, &got) {
+				t.Fatal("not found")
+			}
+			want.Key = key(77)
+			if diff := cmp.Diff(want, got, compareAddrs); diff != "" {
+				t.Errorf("LookupHot (-put +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestStoredDifferently(t *testing.T) {
+	tab := newTable(t, table.Options{})
+	r := full
+	r.Planet = 1 << 60
+	r.V4 = netip.MustParseAddrPort("0.0.0.0:0")
+	r.V6 = netip.MustParseAddrPort("[fe80::1%eth0]:7")
+	put(t, tab, r)
+	want := r
+	want.Planet = table.MaxPlanet
+	want.V4 = netip.AddrPort{}
+	want.V6 = netip.MustParseAddrPort("[fe80::1]:7")
+	var got table.Record
+	if !tab.Lookup(r.Address, &got) {
+		t.Fatal("not found")
+	}
+	if diff := cmp.Diff(want, got, compareAddrs); diff != "" {
+		t.Errorf("Lookup (-want +got):\n%s", diff)
+	}
+}
+
+func TestRefused(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(*table.Record)
+	}{
+		{"address zero", func(r *table.Record) { r.Address = 0 }},
+		{"reserved address", func(r *table.Record) { r.Address = 0xff00000001 }},
+		{"tombstone", func(r *table.Record) { r.Address = 0xffffffffff }},
+		{"address of 41 bits", func(r *table.Record) { r.Address = 1<<40 | 5 }},
+		{"V4 is IPv6", func(r *table.Record) { r.V4 = r.V6 }},
+		{"V4 is IPv4 in IPv6", func(r *table.Record) { r.V4 = netip.MustParseAddrPort("[::ffff:1.2.3.4]:5") }},
+		{"V6 is IPv4", func(r *table.Record) { r.V6 = r.V4 }},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			tab := newTable(t, table.Options{})
+			r := full
+			tt.change(&r)
+			if err := tab.Put(&r); !errors.Is(err, table.ErrRecord) {
+				t.Errorf("Put: %v, want ErrRecord", err)
+			}
+			if tab.Len() != 0 || tab.Lookup(r.Address, &r) || tab.Delete(r.Address) {
+				t.Error("a refused record is in the table")
+			}
+		})
+	}
+}
+
+func TestFull(t *testing.T) {
+	tab := newTable(t, table.Options{MaxPeers: 100})
+	r := full
+	for i := range 100 {
+		r.Address = address(i)
+		put(t, tab, r)
+	}
+	r.Address = address(100)
+	if err := tab.Put(&r); !errors.Is(err, table.ErrFull) {
+		t.Fatalf("Put of peer 101: %v, want ErrFull", err)
+	}
+	r.Address = address(5)
+	r.LastSeen++
+	r.Key = key(9)
+	put(t, tab, r)
+	if !tab.Delete(address(7)) {
+		t.Fatal("Delete of a known peer found nothing")
+	}
+	r.Address = address(100)
+	put(t, tab, r)
+	if tab.Len() != 100 {
+		t.Errorf("Len is %d, want 100", tab.Len())
+	}
+}
+
+func TestUpdate(t *testing.T) {
+	tab := newTable(t, table.Options{})
+	r := full
+	if ok, err := tab.Update(&r); ok || err != nil {
+		t.Fatalf("Update of an unknown peer: %v, %v", ok, err)
+	}
+	put(t, tab, r)
+	r.Key = key(5)
+	r.V4 = netip.MustParseAddrPort("198.51.100.1:1")
+	r.LastSeen, r.V6Member = 1, 2
+	if ok, err := tab.Update(&r); !ok || err != nil {
+		t.Fatalf("Update: %v, %v", ok, err)
+	}
+	r.Key = full.Key
+	var got table.Record
+	tab.Lookup(r.Address, &got)
+	if diff := cmp.Diff(r, got, compareAddrs); diff != "" {
+		t.Errorf("Lookup (-want +got):\n%s", diff)
+	}
+}
+
+func TestGrowth(t *testing.T) {
+	for _, o := range []struct {
+		name string
+		table.Options
+	}{{"from nothing", table.Options{}}, {"from a hint", table.Options{Capacity: 50_000}}, {"on the heap", table.Options{OnHeap: true}}} {
+		t.Run(o.name, func(t *testing.T) {
+			tab := newTable(t, o.Options)
+			r := full
+			const n = 50_000
+			for i := range n {
+				r.Address, r.LastSeen = address(i), uint32(i)
+				put(t, tab, r)
+			}
+			var got table.Record
+			for i := range n {
+				if !tab.Lookup(address(i), &got) || got.LastSeen != uint32(i) || got.Key != full.Key {
+					t.Fatalf("peer %d of %d: not found, or another", i, n)
+				}
+				if tab.Lookup(address(n+i), &got) {
+					t.Fatalf("peer %d was never put", n+i)
+				}
+			}
+			st := tab.Stats()
+			if st.Peers != n || tab.Len() != n {
+				t.Errorf("%d peers, Len %d, want %d", st.Peers, tab.Len(), n)
+			}
+			if perPeer := st.Bytes / n; perPeer > 220 || perPeer < 128 {
+				t.Errorf("%d bytes a peer, want 128 to 220", perPeer)
+			}
+			if o.Capacity >= n && st.Splits+st.Rebuilds != 0 {
+				t.Errorf("%d splits and %d rebuilds with room for all", st.Splits, st.Rebuilds)
+			}
+		})
+	}
+}
+
+// Peers that come and go must not make the table grow.
+func TestChurn(t *testing.T) {
+	tab := newTable(t, table.Options{})
+	r := full
+	const alive = 5_000
+	for i := range 200_000 {
+		r.Address = address(i)
+		put(t, tab, r)
+		if i >= alive && !tab.Delete(address(i-alive)) {
+			t.Fatalf("peer %d: not there to delete", i-alive)
+		}
+	}
+	st := tab.Stats()
+	if tab.Len() != alive || st.Bytes > 300*alive || st.Bytes+st.Unused > 10<<20 {
+		t.Errorf("%+v after churn, want %d peers in little memory", st, alive)
+	}
+}
+
+func TestScan(t *testing.T) {
+	tab := newTable(t, table.Options{})
+	r := full
+	const n = 20_000
+	for i := range n {
+		r.Address = address(i)
+		put(t, tab, r)
+	}
+	seen := make(map[vl1.Address]int)
+	calls := 0
+	for cursor, done := uint64(0), false; !done; calls++ {
+		cursor, done = tab.Scan(cursor, 1000, func(r *table.Record) {
+			seen[r.Address]++
+			if r.Address%3 == 0 {
+				tab.Delete(r.Address)
+			}
+		})
+	}
+	if len(seen) != n || calls < 3 {
+		t.Errorf("%d of %d peers seen in %d calls", len(seen), n, calls)
+	}
+	for a, times := range seen {
+		if times != 1 {
+			t.Errorf("peer %v seen %d times in a table that did not grow", a, times)
+		}
+		if got := tab.LookupHot(a, &r); got != (a%3 != 0) {
+			t.Errorf("peer %v: found is %v after deletions while scanning", a, got)
+		}
+	}
+}
+
+func TestClosed(t *testing.T) {
+	tab := newTable(t, table.Options{})
+	r := full
+	put(t, tab, r)
+	f := tab.Freeze()
+	if err := tab.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if tab.Lookup(r.Address, &r) || tab.Len() != 0 || tab.Delete(r.Address) {
+		t.Error("a closed table has a peer")
+	}
+	tab.Prefetch([]vl1.Address{r.Address})
+	if _, done := tab.Scan(0, 1, func(*table.Record) { t.Error("Scan found a peer") }); !done {
+		t.Error("Scan of a closed table does not end")
+	}
+	if err := tab.Put(&r); !errors.Is(err, table.ErrClosed) {
+		t.Errorf("Put: %v, want ErrClosed", err)
+	}
+	n := 0
+	f.Range(func(r *table.Record) bool { n++; return *r == full })
+	if n != 1 || f.Len() != 1 {
+		t.Errorf("%d records in a freeze of a table closed since, Len %d, want 1", n, f.Len())
+	}
+	f.Release()
+}
+
+func TestHashIsStable(t *testing.T) {
+	for _, tt := range []struct {
+		a    vl1.Address
+		want uint64
+	}{{0, 0xe220a8397b1dcdaf}, {0x0000000001, 0x910a2dec89025cc1}} {
+		if got := table.Hash(tt.a); got != tt.want {
+			t.Errorf("Hash(%v) = %#x, want %#x", tt.a, got, tt.want)
+		}
+	}
+}
+
+func TestNoAllocs(t *testing.T) {
+	tab := newTable(t, table.Options{Capacity: 10_000})
+	r := full
+	batch := make([]vl1.Address, 64)
+	for i := range 10_000 {
+		r.Address = address(i)
+		batch[i%64] = r.Address
+		put(t, tab, r)
+	}
+	for _, tt := range []struct {
+		name string
+		call func(i int)
+	}{
+		{"Lookup", func(i int) { tab.Lookup(address(i), &r) }},
+		{"Lookup of an unknown", func(i int) { tab.Lookup(address(i+10_000), &r) }},
+		{"LookupHot", func(i int) { tab.LookupHot(address(i), &r) }},
+		{"Prefetch", func(int) { tab.Prefetch(batch) }},
+		{"Put", func(i int) { r.Address, r.LastSeen = address(i), r.LastSeen+1; _ = tab.Put(&r) }},
+		{"Update", func(i int) { r.Address, r.LastSeen = address(i), r.LastSeen+1; _, _ = tab.Update(&r) }},
+	} {
+		i := 0
+		if n := testing.AllocsPerRun(5000, func() { tt.call(i); i++ }); n != 0 {
+			t.Errorf("%s: %v allocations", tt.name, n)
+		}
+	}
+}

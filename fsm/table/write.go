@@ -1,0 +1,201 @@
+package table
+
+import (
+	"fmt"
+	"sync/atomic"
+
+	"github.com/rootd/rootd/packetpath/vl1"
+)
+
+// Put inserts the record or replaces what is known of its peer. The error is [ErrFull] or [ErrClosed], wraps
+// [ErrRecord], or says that the system gave no memory; the table is then as before.
+func (t *Table) Put(r *Record) error {
+	if err := r.check(); err != nil {
+		return err
+	}
+	if t.closed {
+		return ErrClosed
+	}
+	t.reap()
+	h := Hash(r.Address)
+	s := t.dir.Load().segment(h)
+	i, known := s.find(h, r.Address)
+	var w, key words
+	packKey(&r.Key, &key)
+	if known {
+		place := uint32(s.slot(i)[5].Load() & 0xffff)
+		if s.holdsKey(place, &key) {
+			r.pack(&w, place)
+			t.save(s, i)
+			t.overwrite(s.slot(i), &w)
+			return nil
+		}
+	} else if t.peers.Load() >= t.maxPeers {
+		return ErrFull
+	}
+	if s.used >= s.limit {
+		var err error
+		if s, err = t.makeRoom(s, h); err != nil {
+			return fmt.Errorf("peer %v: %w", r.Address, err)
+		}
+		i, _ = s.find(h, r.Address)
+	}
+	place, err := s.addKey(&key)
+	if err != nil {
+		return fmt.Errorf("peer %v: %w", r.Address, err)
+	}
+	r.pack(&w, place)
+	t.save(s, i)
+	if known {
+		t.overwrite(s.slot(i), &w)
+		return nil
+	}
+	s.fillSlot(i, r.Address, &w)
+	t.peers.Add(1)
+	return nil
+}
+
+// Update replaces all but the key of a peer that the table has, and reports whether it has it. It is a Put that need not
+// look at the key.
+func (t *Table) Update(r *Record) (bool, error) {
+	if err := r.check(); err != nil {
+		return false, err
+	}
+	if t.closed {
+		return false, ErrClosed
+	}
+	t.reap()
+	h := Hash(r.Address)
+	s := t.dir.Load().segment(h)
+	i, known := s.find(h, r.Address)
+	if !known {
+		return false, nil
+	}
+	var w words
+	r.pack(&w, uint32(s.slot(i)[5].Load()&0xffff))
+	t.save(s, i)
+	t.overwrite(s.slot(i), &w)
+	return true, nil
+}
+
+// Delete forgets a peer, and reports whether the table had it. Its slot and the place of its key are used again when
+// the segment is next rebuilt.
+func (t *Table) Delete(a vl1.Address) bool {
+	if a.Reserved() || t.closed {
+		return false
+	}
+	t.reap()
+	h := Hash(a)
+	s := t.dir.Load().segment(h)
+	i, known := s.find(h, a)
+	if !known {
+		return false
+	}
+	t.save(s, i)
+	sl := s.slot(i)
+	sl[0].Store(word0(dead, sl[0].Load()+2))
+	s.live--
+	t.peers.Add(-1)
+	return true
+}
+
+// overwrite changes words 1 to 7 of a filled slot to those of w.
+//
+// A change of one word needs no more than that store and a new sequence after it: whoever copies the slot has either the
+// old or the new word, and will see the new sequence before it can see any later change. For more words, the sequence is
+// odd meanwhile; but before, the old words are put into undo, where readers find them: they never wait for the writer,
+// even if it loses its processor half way.
+func (t *Table) overwrite(sl *slot, w *words) {
+	w0 := sl[0].Load()
+	next := word0(addressOf(w0), w0+2)
+	changed, last := 0, 0
+	for j := 1; j < slotWords; j++ {
+		if sl[j].Load() != w[j] {
+			changed, last = changed+1, j
+		}
+	}
+	switch changed {
+	case 0:
+		return
+	case 1:
+		sl[last].Store(w[last])
+	default:
+		t.undo.store(sl)
+		sl[0].Store(w0 + 1)
+		for j := 1; j <= last; j++ {
+			if sl[j].Load() != w[j] {
+				sl[j].Store(w[j])
+			}
+		}
+	}
+	sl[0].Store(next)
+}
+
+// undo is the slot that the writer is changing, as it was before.
+//
+// The writer makes version odd, stores the words, and makes it even again, all before it touches the slot. A reader that saw
+// the slot with an odd sequence takes the words if they are of the same address and of the sequence before, and the version
+// did not change while it copied. Otherwise the writer has gone on, and the slot is worth another look.
+type undo struct {
+	_       [64]byte
+	version atomic.Uint64
+	w       slot
+	_       [56]byte
+}
+
+func (u *undo) store(sl *slot) {
+	v := u.version.Load()
+	u.version.Store(v + 1)
+	for j := range sl {
+		if x := sl[j].Load(); u.w[j].Load() != x {
+			u.w[j].Store(x)
+		}
+	}
+	u.version.Store(v + 2)
+}
+
+func (u *undo) load(w0 uint64, w *words) bool {
+	v := u.version.Load()
+	if v&1 != 0 || u.w[0].Load() != w0 {
+		return false
+	}
+	for j := 1; j < slotWords; j++ {
+		w[j] = u.w[j].Load()
+	}
+	return u.version.Load() == v
+}
+
+// holdsKey reports whether the key at the given place is this one.
+func (s *segment) holdsKey(place uint32, key *words) bool {
+	var have words
+	return s.loadKey(place, &have) && have == *key
+}
+
+// addKey stores a key at the next place.
+func (s *segment) addKey(key *words) (place uint32, err error) {
+	place = uint32(s.used)
+	p := &s.ids[place>>blockShift]
+	b := p.Load()
+	if b == nil {
+		if b, _, err = s.mem.get(); err != nil {
+			return 0, err
+		}
+		p.Store(b)
+	}
+	sl := &b[place&(blockSlots-1)]
+	for j := range sl {
+		sl[j].Store(key[j])
+	}
+	s.used++
+	return place, nil
+}
+
+// fillSlot makes the empty slot i that of a peer: word 0, which readers look for, comes last.
+func (s *segment) fillSlot(i uint32, a vl1.Address, w *words) {
+	sl := s.slot(i)
+	for j := 1; j < slotWords; j++ {
+		sl[j].Store(w[j])
+	}
+	sl[0].Store(word0(a, 0))
+	s.live++
+}
