@@ -1,0 +1,172 @@
+package packetpath
+
+import (
+	"bufio"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/rootd/rootd/fsm"
+	"github.com/rootd/rootd/packetpath/gather"
+	"github.com/rootd/rootd/packetpath/udp"
+	"github.com/rootd/rootd/packetpath/vl1"
+)
+
+// hole is a socket that swallows everything: what remains is the packet path itself.
+type hole struct{ addr netip.AddrPort }
+
+func (h hole) Read([]udp.Message) (int, error)                      { return 0, net.ErrClosed }
+func (h hole) SetReadDeadline(time.Time) error                      { return nil }
+func (h hole) NewSender(int) udp.Sender                             { return h }
+func (h hole) LocalAddr() netip.AddrPort                            { return h.addr }
+func (h hole) Stats() udp.Stats                                     { return udp.Stats{} }
+func (h hole) Close() error                                         { return nil }
+func (h hole) Write(batch []udp.Message) (int, error)               { return len(batch), nil }
+func (h hole) listen(netip.AddrPort, udp.Options) (udp.Conn, error) { return h, nil }
+
+type deaf struct{}
+
+func (deaf) Offer([]fsm.Sighting) {}
+
+// bench is a worker, two attached peers, and packets of them that it may be given again and again.
+type bench struct {
+	w     *worker
+	froms [2]origin
+	hello vl1.Packet // keep-alive of the first
+	echo  vl1.Packet
+	whois vl1.Packet
+	frame vl1.Packet // from the first to the second
+	plain []byte
+}
+
+func newBench(tb testing.TB) *bench {
+	tb.Helper()
+	f, err := os.Open("vl1/testdata/identities.txt")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer f.Close()
+	var ids []*vl1.SecretIdentity
+	for lines := bufio.NewScanner(f); len(ids) < 3 && lines.Scan(); {
+		id, err := vl1.ParseSecretIdentity(lines.Text())
+		if err != nil {
+			tb.Fatal(err)
+		}
+		ids = append(ids, id)
+	}
+	machine, err := fsm.New(fsm.Options{})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	entry, err := fsm.Encode(fsm.Changes{{Address: ids[2].Address, Key: ids[2].Key, HasKey: true}})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	machine.Apply(&raft.Log{Index: 1, Type: raft.LogCommand, Data: entry})
+
+	limits := DefaultLimits()
+	limits.HelloRate, limits.HelloBurst = 1e9, 1e9
+	limits.EchoRate, limits.EchoBurst, limits.WhoisRate, limits.WhoisBurst = 1e9, 1e9, 1e9, 1e9
+	limits.RelayFrom, limits.RelayTo = 0, 0
+	r := New(Options{
+		Identity: ids[0], View: machine.View(), Sink: deaf{}, Groups: gather.New(gather.Options{}), Limits: limits,
+		Log: slog.New(slog.DiscardHandler),
+	})
+	addr := netip.MustParseAddrPort("192.0.2.1:9993")
+	if err := r.Listen(addr, 1, hole{addr}.listen, udp.Options{}); err != nil {
+		tb.Fatal(err)
+	}
+	b := &bench{w: r.newWorker(0), plain: make([]byte, vl1.MaxPacket)}
+	b.w.now = 1e12
+	for i := range b.froms {
+		key, err := ids[0].Agree(&ids[i+1].Key)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		s := r.sessions.insert(&session{id: ids[i+1].Identity, key: key})
+		b.froms[i] = origin{addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(10 + i)}), 9993)}
+		p, _ := s.heardFrom(b.froms[i], 1, b.w.now)
+		p.echoID.Store(7)
+		s.confirm(b.froms[i], 7, b.w.now)
+		s.sighted.Store(1 << 60)
+		s.version.Store(packVersion(12, 1, 14, 0))
+		if i > 0 {
+			continue
+		}
+		h := vl1.Hello{Protocol: 12, Major: 1, Minor: 14, Identity: ids[1].Identity, SentTo: addr}
+		b.hello = vl1.AppendHello(vl1.NewPacket(nil, 2, ids[0].Address, ids[1].Address, vl1.VerbHello), &h, &key)
+		vl1.Armor(b.hello, &key, vl1.SuitePoly1305)
+		b.echo = vl1.NewPacket(nil, 3, ids[0].Address, ids[1].Address, vl1.VerbEcho)
+		vl1.Armor(b.echo, &key, vl1.SuiteSalsa)
+		b.whois = vl1.AppendWhois(vl1.NewPacket(nil, 4, ids[0].Address, ids[1].Address, vl1.VerbWhois), ids[2].Address)
+		vl1.Armor(b.whois, &key, vl1.SuiteSalsa)
+	}
+	b.frame = vl1.NewPacket(nil, 5, ids[2].Address, ids[1].Address, vl1.VerbFrame)
+	b.frame = append(b.frame, make([]byte, 172)...)
+	return b
+}
+
+// give hands a batch of copies of p to the worker as a reader would, and returns how many answers left.
+func (b *bench) give(p vl1.Packet) int {
+	before := b.w.n[Sent]
+	b.w.now += 2000 // past the limits per endpoint
+	for range batchSize {
+		c := b.plain[:copy(b.plain, p)]
+		b.w.now += helloPathEvery
+		b.w.datagram(c, b.froms[0])
+		b.w.flush() // the copy's memory is used again
+	}
+	b.w.end()
+	return int(b.w.n[Sent] - before)
+}
+
+func TestPacketPathDoesNotAllocate(t *testing.T) {
+	b := newBench(t)
+	for name, p := range map[string]vl1.Packet{"HELLO": b.hello, "ECHO": b.echo, "WHOIS": b.whois, "relay": b.frame} {
+		for _, s := range b.w.root.sessionsForTest() {
+			for _, at := range s.paths {
+				at.heard.Store(b.w.now + 1e9)
+			}
+		}
+		if n := b.give(p); n < batchSize {
+			t.Fatalf("%s: %d of %d answered", name, n, batchSize)
+		}
+		if n := testing.AllocsPerRun(20, func() { b.give(p) }); n != 0 {
+			t.Errorf("%s: %v allocations per %d packets", name, n, batchSize)
+		}
+	}
+}
+
+func (r *Root) sessionsForTest() (all []*session) {
+	for i := range sessionShards {
+		r.sessions.each(i, func(s *session) { all = append(all, s) })
+	}
+	return all
+}
+
+// The packet path alone, without the kernel: ns and allocations for each packet, answers included.
+func BenchmarkPacket(b *testing.B) {
+	l := newBench(b)
+	for _, row := range []struct {
+		name string
+		p    vl1.Packet
+	}{{"hello", l.hello}, {"echo", l.echo}, {"whois", l.whois}, {"relay", l.frame}} {
+		b.Run(row.name, func(b *testing.B) {
+			for _, s := range l.w.root.sessionsForTest() {
+				for _, at := range s.paths {
+					at.heard.Store(1 << 50)
+				}
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				l.give(row.p)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/batchSize, "ns/packet")
+		})
+	}
+}
