@@ -1,0 +1,233 @@
+package fsm
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/rootd/rootd/fsm/table"
+	"github.com/rootd/rootd/packetpath/vl1"
+)
+
+var (
+	// ErrBootstrapped refuses a second [Bootstrap].
+	ErrBootstrapped = errors.New("the cluster is bootstrapped already")
+	// ErrNotBootstrapped refuses every command before [Bootstrap].
+	ErrNotBootstrapped = errors.New("the cluster is not bootstrapped yet")
+	// ErrPlanet is wrapped by refusals of a [PublishPlanet].
+	ErrPlanet = errors.New("planet refused")
+	// ErrHalted is wrapped by the answer to every entry once the state machine has halted; see [State.Halted].
+	ErrHalted = errors.New("this member has stopped applying the log")
+)
+
+// prefetchChunk is how many peers' memory is requested at a time: enough to overlap the cache misses, few enough
+// to stay in the cache until used.
+const prefetchChunk = 64
+
+// apply applies one entry to f.st.
+func (f *FSM) apply(data []byte) Response {
+	e, err := f.dec.decode(data)
+	switch {
+	case errors.Is(err, ErrMalformed):
+		f.st.Counters.Refused++
+		return Response{Err: err}
+	case err != nil:
+		f.st.Halted = err.Error()
+		return Response{Err: err}
+	}
+	f.st.Time = max(f.st.Time, e.Time)
+	resp := f.command(e.Command)
+	switch {
+	case f.st.Halted != "":
+		return Response{Err: fmt.Errorf("%w: %s", ErrHalted, f.st.Halted)}
+	case resp.Err != nil:
+		f.st.Counters.Refused++
+	}
+	return resp
+}
+
+func (f *FSM) command(c Command) Response {
+	if b, ok := c.(*Bootstrap); ok {
+		return Response{Err: f.bootstrap(b)}
+	}
+	if !f.st.Cluster.Bootstrapped() {
+		return Response{Err: ErrNotBootstrapped}
+	}
+	switch c := c.(type) {
+	case *MemberUp:
+		return Response{Epoch: f.memberUp(c)}
+	case Changes:
+		f.changes(c)
+	case *KeepAlive:
+		f.keepAlive(c)
+	case *Expire:
+		f.expire(c)
+	case *PublishPlanet:
+		return Response{Err: f.planet(c.World)}
+	case *Set:
+		next, err := f.st.Settings.With(c.Key, c.Value)
+		if err != nil {
+			return Response{Err: err}
+		}
+		f.st.Settings = next
+	}
+	return Response{}
+}
+
+func (f *FSM) bootstrap(c *Bootstrap) error {
+	if f.st.Cluster.Bootstrapped() {
+		return ErrBootstrapped
+	}
+	f.st.Cluster = ClusterInfo(*c)
+	return nil
+}
+
+func (f *FSM) memberUp(c *MemberUp) uint16 {
+	m := Member{ID: c.ID, Epoch: 1, Name: c.Name, Endpoints: c.Endpoints, Version: c.Version, Up: f.st.Time}
+	members := slices.Clone(f.st.Members)
+	i, ok := memberIndex(members, c.ID)
+	if ok {
+		if m.Epoch = members[i].Epoch + 1; m.Epoch == 0 {
+			m.Epoch = 1 // 0 means none
+		}
+		members[i] = m
+	} else {
+		members = slices.Insert(members, i, m)
+	}
+	f.st.Members = members
+	return m.Epoch
+}
+
+func (f *FSM) planet(raw []byte) error {
+	w, n, err := vl1.DecodeWorld(raw)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrPlanet, err)
+	case n != len(raw):
+		return fmt.Errorf("%w: %d bytes after its end", ErrPlanet, len(raw)-n)
+	case w.Type != vl1.WorldPlanet:
+		return fmt.Errorf("%w: it is not of type planet", ErrPlanet)
+	}
+	if held := f.st.Planet; held != nil {
+		if err := held.World.ReplacedBy(w); err != nil {
+			return fmt.Errorf("%w: %w", ErrPlanet, err)
+		}
+	}
+	f.st.Planet = &Planet{World: w, Raw: raw, Fingerprint: sha256.Sum256(raw)}
+	return nil
+}
+
+// seen is the current time of the log as records have it.
+func (f *FSM) seen() uint32 { return secondsSinceEpoch(f.st.Time) }
+
+// secondsSinceEpoch turns ms since 1970 into seconds since table.Epoch.
+func secondsSinceEpoch(ms int64) uint32 { return uint32(max(0, ms/1000-epochUnix)) }
+
+func (f *FSM) changes(cs Changes) {
+	seen := f.seen()
+	var as [prefetchChunk]vl1.Address
+	for chunk := range slices.Chunk(cs, prefetchChunk) {
+		for i := range chunk {
+			as[i] = chunk[i].Address
+		}
+		f.st.peers.Prefetch(as[:len(chunk)])
+		for i := range chunk {
+			f.change(&chunk[i], seen)
+		}
+	}
+}
+
+// change applies one change of a peer. The rules, in order: the identity that came first wins; an attachment
+// counts only in its member's current epoch; everything else replaces what was there.
+func (f *FSM) change(c *Change, seen uint32) {
+	r := &f.rec
+	n := &f.st.Counters
+	known := f.st.peers.Lookup(c.Address, r)
+	switch {
+	case known && (c.HasKey && c.Key != r.Key || !c.HasKey && [2]byte(c.Key[:2]) != [2]byte(r.Key[:2])):
+		n.Collisions++
+		return
+	case known:
+		f.st.sum.remove(r)
+	case !c.HasKey:
+		n.Unknown++
+		return
+	case f.st.Peers >= f.st.Settings.MaxPeers:
+		n.Full++
+		return
+	default:
+		*r = table.Record{Address: c.Address, Key: c.Key}
+		f.st.Peers++
+		n.Created++
+	}
+	n.Changes++
+	r.LastSeen = max(r.LastSeen, seen)
+	if c.V4.IsValid() || c.V6.IsValid() {
+		f.attach(r, c)
+	}
+	if c.Protocol != 0 {
+		r.Protocol, r.Major, r.Minor, r.Revision = c.Protocol, c.Major, c.Minor, c.Revision
+	}
+	if c.Planet != 0 {
+		r.Planet = c.Planet
+	}
+	f.put(r)
+}
+
+// attach sets the attachments that c brings, unless c's member has begun another life since.
+func (f *FSM) attach(r *table.Record, c *Change) {
+	if m, ok := f.st.Member(c.Member); !ok || m.Epoch != c.Epoch {
+		f.st.Counters.Stale++
+		return
+	}
+	if c.V4.IsValid() {
+		r.V4, r.V4Member, r.V4Epoch = c.V4, c.Member, c.Epoch
+	}
+	if c.V6.IsValid() {
+		r.V6, r.V6Member, r.V6Epoch = c.V6, c.Member, c.Epoch
+	}
+}
+
+// put stores a record whose former value was taken out of the sum. Only a lack of memory makes it fail: then this
+// member no longer has the state that the others have, and must not go on.
+func (f *FSM) put(r *table.Record) {
+	if err := f.st.peers.Put(r); err != nil {
+		f.st.Halted = fmt.Sprintf("store peer %s: %v", r.Address, err)
+		return
+	}
+	f.st.sum.add(r)
+}
+
+func (f *FSM) keepAlive(c *KeepAlive) {
+	seen := f.seen()
+	for chunk := range slices.Chunk(c.Addresses, prefetchChunk) {
+		f.st.peers.Prefetch(chunk)
+		for _, a := range chunk {
+			if r := &f.rec; f.st.peers.Lookup(a, r) && r.LastSeen < seen {
+				f.st.sum.remove(r)
+				r.LastSeen = seen
+				f.put(r)
+			}
+		}
+	}
+}
+
+func (f *FSM) expire(c *Expire) {
+	for chunk := range slices.Chunk(c.Addresses, prefetchChunk) {
+		f.st.peers.Prefetch(chunk)
+		for _, a := range chunk {
+			r := &f.rec
+			switch {
+			case !f.st.peers.Lookup(a, r):
+			case r.LastSeen >= c.Cutoff:
+				f.st.Counters.Spared++
+			default:
+				f.st.sum.remove(r)
+				f.st.peers.Delete(a)
+				f.st.Peers--
+				f.st.Counters.Expired++
+			}
+		}
+	}
+}

@@ -1,0 +1,187 @@
+package fsm
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/rootd/rootd/packetpath/vl1"
+)
+
+// Payload of a changes entry: one group per run of changes by the same member and epoch.
+//
+//	size
+//	2    member, 0: none (then no change of the group has an endpoint)
+//	2    epoch of the member
+//	2    number of changes, at least 1
+//	..   changes
+//
+// One change:
+//
+//	size
+//	1    flags: which of the following are there; the upper three bits are 0
+//	5    address of the peer
+//	64   flag 0x01: public key. Without the flag: 2 bytes, the first two of the key
+//	6    flag 0x02: IPv4 endpoint: address, port
+//	18   flag 0x04: IPv6 endpoint: address, port
+//	5    flag 0x08: protocol (not 0), major, minor, revision (2)
+//	6    flag 0x10: timestamp of its planet in ms (not 0)
+//
+// So an endpoint change costs 14 bytes (IPv4) or 26 (IPv6), a new peer 81 to 99.
+const (
+	changeKey = 1 << iota
+	changeV4
+	changeV6
+	changeSoftware
+	changePlanet
+
+	changeFlags = 1<<iota - 1
+	changeLeast = 1 + vl1.AddressLen + 2
+)
+
+// Kind implements [Command].
+func (Changes) Kind() Kind { return KindChanges }
+
+func (cs Changes) appendPayload(b []byte) ([]byte, error) {
+	if len(cs) == 0 || len(cs) > MaxChanges {
+		return b, fmt.Errorf("%w: %d changes, not 1 to %d", ErrMalformed, len(cs), MaxChanges)
+	}
+	for len(cs) > 0 {
+		n := 1
+		for n < len(cs) && cs[n].Member == cs[0].Member && cs[n].Epoch == cs[0].Epoch {
+			n++
+		}
+		b = binary.BigEndian.AppendUint16(b, uint16(cs[0].Member))
+		b = binary.BigEndian.AppendUint16(b, cs[0].Epoch)
+		b = binary.BigEndian.AppendUint16(b, uint16(n))
+		for i := range cs[:n] {
+			if why := cs[i].check(); why != "" {
+				return b, fmt.Errorf("change of peer %s: %w: %s", cs[i].Address, ErrMalformed, why)
+			}
+			b = cs[i].append(b)
+		}
+		cs = cs[n:]
+	}
+	return b, nil
+}
+
+// check says what is wrong with a change, or "".
+func (c *Change) check() string {
+	v4, v6 := c.V4.IsValid(), c.V6.IsValid()
+	switch {
+	case c.Address.Reserved():
+		return "address is reserved"
+	case (c.Member == 0) != (c.Epoch == 0):
+		return "member without epoch, or epoch without member"
+	case c.Member == 0 && (v4 || v6):
+		return "endpoint without a member"
+	case v4 && (!c.V4.Addr().Is4() || checkEndpoint(c.V4) != ""):
+		return "not an IPv4 endpoint: " + c.V4.String()
+	case v6 && (!c.V6.Addr().Is6() || checkEndpoint(c.V6) != ""):
+		return "not an IPv6 endpoint: " + c.V6.String()
+	case c.Planet>>48 != 0:
+		return "planet timestamp over 48 bits"
+	case c.Protocol == 0 && (c.Major|c.Minor != 0 || c.Revision != 0):
+		return "software version without a protocol"
+	}
+	return ""
+}
+
+func (c *Change) append(b []byte) []byte {
+	at := len(b)
+	b = c.Address.Append(append(b, 0))
+	var flags byte
+	if c.HasKey {
+		flags |= changeKey
+		b = append(b, c.Key[:]...)
+	} else {
+		b = append(b, c.Key[:2]...)
+	}
+	if c.V4.IsValid() {
+		flags |= changeV4
+		b = appendEndpoint(b, c.V4)
+	}
+	if c.V6.IsValid() {
+		flags |= changeV6
+		b = appendEndpoint(b, c.V6)
+	}
+	if c.Protocol != 0 {
+		flags |= changeSoftware
+		b = binary.BigEndian.AppendUint16(append(b, c.Protocol, c.Major, c.Minor), c.Revision)
+	}
+	if c.Planet != 0 {
+		flags |= changePlanet
+		b = appendUint48(b, c.Planet)
+	}
+	b[at] = flags
+	return b
+}
+
+// readChanges appends the changes of a payload to dst.
+func readChanges(r *reader, dst Changes) Changes {
+	first := true
+	var member, epoch uint16
+	for first || len(r.b) > 0 {
+		m, e, n := r.uint16(), r.uint16(), int(r.uint16())
+		switch {
+		case r.bad != "":
+			return dst
+		case n == 0:
+			r.fail("group without changes")
+			return dst
+		case len(dst)+n > MaxChanges:
+			r.fail("too many changes")
+			return dst
+		case n*changeLeast > len(r.b):
+			r.fail("too short")
+			return dst
+		case !first && m == member && e == epoch:
+			r.fail("group split in two")
+			return dst
+		}
+		first, member, epoch = false, m, e
+		for range n {
+			dst = append(dst, Change{})
+			c := &dst[len(dst)-1]
+			if c.read(r, m, e); r.bad != "" {
+				return dst
+			}
+		}
+	}
+	return dst
+}
+
+// read fills the zero change c.
+func (c *Change) read(r *reader, member, epoch uint16) {
+	flags := r.byte()
+	if flags&^byte(changeFlags) != 0 {
+		r.fail("unknown flags of a change")
+		return
+	}
+	c.Member, c.Epoch = memberID(member), epoch
+	c.Address = r.address()
+	if c.HasKey = flags&changeKey != 0; c.HasKey {
+		copy(c.Key[:], r.take(len(c.Key)))
+	} else {
+		copy(c.Key[:2], r.take(2))
+	}
+	if flags&changeV4 != 0 {
+		c.V4 = r.endpoint4()
+	}
+	if flags&changeV6 != 0 {
+		c.V6 = r.endpoint6()
+	}
+	if flags&changeSoftware != 0 {
+		c.Protocol, c.Major, c.Minor, c.Revision = r.byte(), r.byte(), r.byte(), r.uint16()
+		if c.Protocol == 0 {
+			r.fail("software version without a protocol")
+		}
+	}
+	if flags&changePlanet != 0 {
+		if c.Planet = r.uint48(); c.Planet == 0 {
+			r.fail("planet timestamp 0")
+		}
+	}
+	if why := c.check(); why != "" {
+		r.fail(why)
+	}
+}

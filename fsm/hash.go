@@ -1,0 +1,79 @@
+package fsm
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"math/bits"
+
+	"github.com/rootd/rootd/fsm/table"
+)
+
+// Hash is the hash of a state. It covers everything that the log decides, except the index itself.
+type Hash [sha256.Size]byte
+
+// String returns 64 hexadecimal digits.
+func (h Hash) String() string { return hex.EncodeToString(h[:]) }
+
+// Hash returns the hash of the state: SHA-256 over
+//
+//	13  "rootd state 1"
+//	16  sum over all peers
+//	8   number of peers
+//	..  the meta block of a snapshot (persist_meta.go)
+func (s *State) Hash() Hash {
+	b := []byte("rootd state 1")
+	b = s.sum.append(b)
+	b = binary.BigEndian.AppendUint64(b, uint64(s.Peers))
+	return sha256.Sum256(appendMeta(b, s))
+}
+
+// sum is the hash of a set of records: the sum of the hashes of its members, modulo 2^64 in both lanes. So it does
+// not depend on the order, and a change costs two hashes of a record however many there are. It finds divergence of
+// members and damage, not forgery: nobody but the log writes records.
+type sum [2]uint64
+
+func (s *sum) add(r *table.Record) {
+	a, b := hashRecord(r)
+	s[0] += a
+	s[1] += b
+}
+
+func (s *sum) remove(r *table.Record) {
+	a, b := hashRecord(r)
+	s[0] -= a
+	s[1] -= b
+}
+
+func (s *sum) append(b []byte) []byte {
+	b = binary.BigEndian.AppendUint64(b, s[0])
+	return binary.BigEndian.AppendUint64(b, s[1])
+}
+
+// The constants of the record hash: the first 64-bit words of the fractions of the square roots of 2, 3, 5 and 7.
+const (
+	hashA = 0x6a09e667f3bcc908
+	hashB = 0xbb67ae8584caa73b
+	hashC = 0x3c6ef372fe94f82b
+	hashD = 0xa54ff53a5f1d36f1
+)
+
+// hashRecord hashes the 123 bytes of a record, padded with zeroes to eight blocks of two big-endian words. For each
+// block, the first lane becomes fold(lane ^ word0, word1 ^ B), the second fold(lane ^ word1, word0 ^ D), where
+// fold is the xor of the halves of the 128-bit product. The lanes start as A and C and end with one more fold.
+func hashRecord(r *table.Record) (uint64, uint64) {
+	var buf [128]byte
+	appendRecord(buf[:0], r)
+	a, c := uint64(hashA), uint64(hashC)
+	for b := buf[:]; len(b) >= 16; b = b[16:] {
+		w0, w1 := binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])
+		a = fold(a^w0, w1^hashB)
+		c = fold(c^w1, w0^hashD)
+	}
+	return fold(a^hashC, hashB), fold(c^hashA, hashD)
+}
+
+func fold(a, b uint64) uint64 {
+	hi, lo := bits.Mul64(a, b)
+	return hi ^ lo
+}

@@ -1,0 +1,188 @@
+package fsm
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/rootd/rootd/fsm/table"
+)
+
+// A snapshot: a header, then blocks until an end block. All numbers are big-endian.
+//
+//	offset size
+//	0      8    "rootdfsm"
+//	8      2    version of the format: 1
+//	10     8    index of the last entry applied
+//	18     8    number of peers
+//	26     4    CRC-32C of all bytes before it
+//
+// One block:
+//
+//	offset size
+//	0      1    type: 'M' meta (first, once), 'P' peers (any number), 'E' end (last, once)
+//	1      4    size n of the payload
+//	5      n    payload
+//	5+n    4    CRC-32C of all bytes of the block before it
+//
+// The payload of 'P' is 1 to 8192 records of 123 bytes (see appendRecord), in any order; that of 'M' is drawn at
+// appendMeta. The payload of 'E' is the number of peers (8) and the state hash (32): what was read must have it.
+const (
+	snapshotMagic   = "rootdfsm"
+	snapshotVersion = 1
+	snapshotHeader  = 30
+
+	blockMeta  = 'M'
+	blockPeers = 'P'
+	blockEnd   = 'E'
+
+	blockHeader  = 5
+	blockTrailer = 4
+	blockRecords = 8192
+	maxMeta      = 16 << 20
+	endSize      = 8 + len(Hash{})
+)
+
+// snapshot is the state at one index, for [raft.FSMSnapshot].
+type snapshot struct {
+	state State // peers is not used: it is live
+	peers *table.Frozen
+}
+
+// Snapshot implements [raft.FSM]: it takes microseconds, whatever the number of peers.
+func (f *FSM) Snapshot() (raft.FSMSnapshot, error) {
+	if f.st.Halted != "" {
+		return nil, fmt.Errorf("take snapshot: %w: %s", ErrHalted, f.st.Halted)
+	}
+	return &snapshot{state: f.st, peers: f.st.peers.Freeze()}, nil
+}
+
+// Release implements [raft.FSMSnapshot].
+func (s *snapshot) Release() { s.peers.Release() }
+
+// Persist implements [raft.FSMSnapshot]. It runs beside Apply.
+func (s *snapshot) Persist(sink raft.SnapshotSink) error {
+	if err := s.write(sink); err != nil {
+		_ = sink.Cancel()
+		return fmt.Errorf("write snapshot %s: %w", sink.ID(), err)
+	}
+	return sink.Close()
+}
+
+func (s *snapshot) write(w io.Writer) error {
+	b := append(make([]byte, 0, snapshotHeader), snapshotMagic...)
+	b = binary.BigEndian.AppendUint16(b, snapshotVersion)
+	b = binary.BigEndian.AppendUint64(b, s.state.Index)
+	b = binary.BigEndian.AppendUint64(b, uint64(s.state.Peers))
+	b = binary.BigEndian.AppendUint32(b, crc(b))
+	if _, err := w.Write(b); err != nil {
+		return err
+	}
+	buf := appendMeta(startBlock(nil, blockMeta), &s.state)
+	if err := endBlock(w, buf); err != nil {
+		return err
+	}
+	buf, n := startBlock(make([]byte, 0, blockHeader+blockRecords*recordSize+blockTrailer), blockPeers), 0
+	var err error
+	s.peers.Range(func(r *table.Record) bool {
+		buf = appendRecord(buf, r)
+		if n++; n%blockRecords == 0 {
+			err = endBlock(w, buf)
+			buf = startBlock(buf[:0], blockPeers)
+		}
+		return err == nil
+	})
+	switch {
+	case err != nil:
+		return err
+	case n != s.state.Peers:
+		return fmt.Errorf("peer table held %d peers, not %d", n, s.state.Peers)
+	case n%blockRecords != 0:
+		if err := endBlock(w, buf); err != nil {
+			return err
+		}
+	}
+	hash := s.state.Hash()
+	buf = binary.BigEndian.AppendUint64(startBlock(buf[:0], blockEnd), uint64(n))
+	return endBlock(w, append(buf, hash[:]...))
+}
+
+func startBlock(b []byte, kind byte) []byte { return append(b, kind, 0, 0, 0, 0) }
+
+// endBlock completes the block in b and writes it.
+func endBlock(w io.Writer, b []byte) error {
+	binary.BigEndian.PutUint32(b[1:], uint32(len(b)-blockHeader))
+	_, err := w.Write(binary.BigEndian.AppendUint32(b, crc(b)))
+	return err
+}
+
+// recordSize is the size of a peer's record in a snapshot, and in its hash.
+//
+//	offset size
+//	0      5    address
+//	5      64   public key
+//	69     6    IPv4 endpoint: address, port. All zero: none
+//	75     18   IPv6 endpoint: address, port. All zero: none
+//	93     2    member of the IPv4 attachment
+//	95     2    its epoch
+//	97     2    member of the IPv6 attachment
+//	99     2    its epoch
+//	101    4    last seen, seconds since 2020-01-01
+//	105    6    timestamp of its planet, ms. 0: unknown
+//	111    1    protocol. 0: software unknown
+//	112    1    major version
+//	113    1    minor version
+//	114    2    revision
+//	116    6    position: three signed 16-bit components of a unit vector
+//	122    1    flags
+const recordSize = 123
+
+func appendRecord(b []byte, r *table.Record) []byte {
+	b = append(r.Address.Append(b), r.Key[:]...)
+	if r.V4.IsValid() {
+		b = appendEndpoint(b, r.V4)
+	} else {
+		b = append(b, make([]byte, 6)...)
+	}
+	if r.V6.IsValid() {
+		b = appendEndpoint(b, r.V6)
+	} else {
+		b = append(b, make([]byte, 18)...)
+	}
+	b = binary.BigEndian.AppendUint16(b, uint16(r.V4Member))
+	b = binary.BigEndian.AppendUint16(b, r.V4Epoch)
+	b = binary.BigEndian.AppendUint16(b, uint16(r.V6Member))
+	b = binary.BigEndian.AppendUint16(b, r.V6Epoch)
+	b = binary.BigEndian.AppendUint32(b, r.LastSeen)
+	b = appendUint48(b, r.Planet)
+	b = append(b, r.Protocol, r.Major, r.Minor)
+	b = binary.BigEndian.AppendUint16(b, r.Revision)
+	for _, p := range r.Position {
+		b = binary.BigEndian.AppendUint16(b, uint16(p))
+	}
+	return append(b, r.Flags)
+}
+
+func readRecord(r *reader, rec *table.Record) {
+	*rec = table.Record{Address: r.address()}
+	copy(rec.Key[:], r.take(len(rec.Key)))
+	if v4 := r.take(6); v4 != nil && [6]byte(v4) != [6]byte{} {
+		s := reader{b: v4}
+		rec.V4, r.bad = s.endpoint4(), s.bad
+	}
+	if v6 := r.take(18); v6 != nil && [18]byte(v6) != [18]byte{} {
+		s := reader{b: v6}
+		rec.V6, r.bad = s.endpoint6(), s.bad
+	}
+	rec.V4Member, rec.V4Epoch = memberID(r.uint16()), r.uint16()
+	rec.V6Member, rec.V6Epoch = memberID(r.uint16()), r.uint16()
+	rec.LastSeen = r.uint32()
+	rec.Planet = r.uint48()
+	rec.Protocol, rec.Major, rec.Minor, rec.Revision = r.byte(), r.byte(), r.byte(), r.uint16()
+	for i := range rec.Position {
+		rec.Position[i] = int16(r.uint16())
+	}
+	rec.Flags = r.byte()
+}

@@ -1,0 +1,2 @@
+// Package propose makes few and full log entries out of many sightings.
+package propose

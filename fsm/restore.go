@@ -1,0 +1,174 @@
+package fsm
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+
+	"github.com/rootd/rootd/fsm/table"
+)
+
+// Restore implements [raft.FSM]. The new state replaces the old one at once, after every block, the counts and the
+// state hash have been checked; otherwise the old state stays and the error, which wraps [ErrDamaged], [ErrTooNew] or
+// [ErrMalformed], says what is wrong.
+func (f *FSM) Restore(rc io.ReadCloser) error {
+	st, err := readSnapshot(rc, f.opts.Table)
+	if cerr := rc.Close(); err == nil && cerr != nil {
+		_ = st.peers.Close()
+		err = cerr
+	}
+	if err != nil {
+		return fmt.Errorf("restore snapshot: %w", err)
+	}
+	old := f.st.peers
+	f.st = *st
+	f.publish()
+	return old.Close() // whoever still reads it ends well, and loads the new state next
+}
+
+// readSnapshot reads a whole snapshot into a new state with a new table.
+func readSnapshot(r io.Reader, o table.Options) (*State, error) {
+	s := new(State)
+	sr := snapshotReader{r: r}
+	peers, err := sr.header(s)
+	if err != nil {
+		return nil, err
+	}
+	o.Capacity = max(o.Capacity, peers)
+	if s.peers, err = table.New(o); err != nil {
+		return nil, fmt.Errorf("make peer table: %w", err)
+	}
+	if err := sr.body(s, peers); err != nil {
+		_ = s.peers.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// snapshotReader reads a snapshot block by block; memory is bounded by the largest block.
+type snapshotReader struct {
+	r   io.Reader
+	n   int // blocks read
+	buf []byte
+}
+
+func (sr *snapshotReader) header(s *State) (peers int, err error) {
+	var b [snapshotHeader]byte
+	if _, err := io.ReadFull(sr.r, b[:]); err != nil {
+		return 0, cutOff("header", err)
+	}
+	body := b[:snapshotHeader-4]
+	switch {
+	case string(body[:8]) != snapshotMagic:
+		return 0, fmt.Errorf("%w: not a snapshot of rootd", ErrDamaged)
+	case crc(body) != binary.BigEndian.Uint32(b[len(body):]):
+		return 0, fmt.Errorf("%w: checksum of the header does not match", ErrDamaged)
+	}
+	if v := binary.BigEndian.Uint16(b[8:]); v != snapshotVersion {
+		return 0, fmt.Errorf("snapshot of version %d: %w", v, ErrTooNew)
+	}
+	s.Index = binary.BigEndian.Uint64(b[10:])
+	n := binary.BigEndian.Uint64(b[18:])
+	if n > 1<<40 {
+		return 0, fmt.Errorf("%w: %d peers", ErrMalformed, n)
+	}
+	return int(n), nil
+}
+
+// block returns the next block's payload, valid until the next call.
+func (sr *snapshotReader) block() (kind byte, payload []byte, err error) {
+	name := fmt.Sprintf("block %d", sr.n)
+	var h [blockHeader]byte
+	if _, err := io.ReadFull(sr.r, h[:]); err != nil {
+		return 0, nil, cutOff(name, err)
+	}
+	kind, size := h[0], int(binary.BigEndian.Uint32(h[1:]))
+	most := map[byte]int{blockMeta: maxMeta, blockPeers: blockRecords * recordSize, blockEnd: endSize}[kind]
+	if most == 0 || size == 0 || size > most {
+		return 0, nil, fmt.Errorf("%w: %s has type %#02x and %d bytes", ErrDamaged, name, kind, size)
+	}
+	if need := blockHeader + size + blockTrailer; cap(sr.buf) < need {
+		sr.buf = make([]byte, need)
+	}
+	b := sr.buf[:blockHeader+size+blockTrailer]
+	copy(b, h[:])
+	if _, err := io.ReadFull(sr.r, b[blockHeader:]); err != nil {
+		return 0, nil, cutOff(name, err)
+	}
+	body := b[:blockHeader+size]
+	if crc(body) != binary.BigEndian.Uint32(b[len(body):]) {
+		return 0, nil, fmt.Errorf("%w: checksum of %s does not match", ErrDamaged, name)
+	}
+	sr.n++
+	return kind, body[blockHeader:], nil
+}
+
+func (sr *snapshotReader) body(s *State, peers int) error {
+	for {
+		kind, b, err := sr.block()
+		if err != nil {
+			return err
+		}
+		first := sr.n == 1
+		if first != (kind == blockMeta) {
+			return fmt.Errorf("%w: meta block missing or repeated", ErrMalformed)
+		}
+		switch kind {
+		case blockMeta:
+			if err := readMeta(&reader{b: b}, s); err != nil {
+				return fmt.Errorf("meta block: %w", err)
+			}
+		case blockPeers:
+			if err := readPeers(s, b); err != nil {
+				return fmt.Errorf("block %d: %w", sr.n-1, err)
+			}
+		case blockEnd:
+			return sr.finish(s, peers, b)
+		}
+	}
+}
+
+func readPeers(s *State, b []byte) error {
+	if len(b)%recordSize != 0 {
+		return fmt.Errorf("%w: %d bytes are not whole records", ErrMalformed, len(b))
+	}
+	r := reader{b: b}
+	var rec table.Record
+	for len(r.b) > 0 {
+		if readRecord(&r, &rec); r.bad != "" {
+			return r.end()
+		}
+		if err := s.peers.Put(&rec); err != nil {
+			return fmt.Errorf("store peer %s: %w", rec.Address, err)
+		}
+		s.sum.add(&rec)
+		s.Peers++
+	}
+	return nil
+}
+
+// finish checks what was read against the end block.
+func (sr *snapshotReader) finish(s *State, peers int, b []byte) error {
+	var extra [1]byte
+	if n, err := io.ReadFull(sr.r, extra[:]); n != 0 || err != io.EOF {
+		return fmt.Errorf("%w: bytes after the end block", ErrDamaged)
+	}
+	if len(b) != endSize {
+		return fmt.Errorf("%w: end block of %d bytes", ErrMalformed, len(b))
+	}
+	counted := binary.BigEndian.Uint64(b)
+	if s.Peers != peers || counted != uint64(peers) || s.peers.Len() != peers {
+		return fmt.Errorf("%w: header says %d peers, end %d, found %d (%d different)", ErrDamaged, peers, counted, s.Peers, s.peers.Len())
+	}
+	if got, want := s.Hash(), Hash(b[8:]); got != want {
+		return fmt.Errorf("%w: state hash is %s, expected %s", ErrDamaged, got, want)
+	}
+	return nil
+}
+
+func cutOff(what string, err error) error {
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		return fmt.Errorf("%w: cut off in %s", ErrDamaged, what)
+	}
+	return fmt.Errorf("read %s: %w", what, err)
+}

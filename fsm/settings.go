@@ -1,0 +1,145 @@
+package fsm
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// Settings are the cluster's settings: they live in the log, so that all members agree. Immutable.
+type Settings struct {
+	// PeerExpiry is how long a peer that nobody sees stays known. Key "peer_expiry".
+	PeerExpiry time.Duration
+	// KeepAlive is the least time between two log entries that only say that a peer is still there; large
+	// clusters wait longer. Key "keep_alive".
+	KeepAlive time.Duration
+	// MaxPeers is how many peers the cluster knows at most: new ones beyond are refused, known ones keep being
+	// updated. Key "max_peers".
+	MaxPeers int
+
+	explicit []KeyValue // what was set, ascending by key; canonical values
+}
+
+// KeyValue is one setting as text.
+type KeyValue struct{ Key, Value string }
+
+// SettingKey describes a setting.
+type SettingKey struct {
+	Key     string
+	Default string
+	Help    string
+}
+
+// ErrSetting is wrapped by refusals of a [Set].
+var ErrSetting = errors.New("setting refused")
+
+// DefaultSettings are in force before anything is set.
+func DefaultSettings() Settings {
+	return Settings{PeerExpiry: 30 * 24 * time.Hour, KeepAlive: 6 * time.Hour, MaxPeers: 50_000_000}
+}
+
+// SettingKeys lists the known settings, ascending by key.
+func SettingKeys() []SettingKey {
+	d := DefaultSettings()
+	return []SettingKey{
+		{"keep_alive", d.KeepAlive.String(), "least time between two log entries that only say that a peer is still there (10m to 72h)"},
+		{"max_peers", strconv.Itoa(d.MaxPeers), "most peers that the cluster knows; new ones beyond are refused (1 to 1000000000)"},
+		{"peer_expiry", d.PeerExpiry.String(), "how long a peer that nobody sees stays known (1h to 87600h)"},
+	}
+}
+
+// Explicit returns the settings that were set, ascending by key. The caller must not change them.
+func (s *Settings) Explicit() []KeyValue { return s.explicit }
+
+// Value returns a setting as text, its default if it was never set.
+func (s *Settings) Value(key string) (string, bool) {
+	if i, ok := s.find(key); ok {
+		return s.explicit[i].Value, true
+	}
+	for _, k := range SettingKeys() {
+		if k.Key == key {
+			return k.Default, true
+		}
+	}
+	return "", false
+}
+
+// With returns the settings with one of them replaced, or an error wrapping [ErrSetting] that names the key, the
+// reason and the range. An empty value restores the default.
+func (s Settings) With(key, value string) (Settings, error) {
+	next := s
+	text, err := next.assign(key, value)
+	if err != nil {
+		return s, err
+	}
+	next.explicit = slices.Clone(s.explicit)
+	i, found := next.find(key)
+	switch {
+	case value == "" && found:
+		next.explicit = slices.Delete(next.explicit, i, i+1)
+	case value == "":
+	case found:
+		next.explicit[i].Value = text
+	default:
+		next.explicit = slices.Insert(next.explicit, i, KeyValue{key, text})
+	}
+	return next, nil
+}
+
+// assign parses value into the field that key stands for and returns its canonical text.
+func (s *Settings) assign(key, value string) (string, error) {
+	d := DefaultSettings()
+	switch key {
+	case "keep_alive":
+		return assignDuration(&s.KeepAlive, key, value, d.KeepAlive, 10*time.Minute, 72*time.Hour)
+	case "max_peers":
+		return assignInt(&s.MaxPeers, key, value, d.MaxPeers, 1, 1_000_000_000)
+	case "peer_expiry":
+		return assignDuration(&s.PeerExpiry, key, value, d.PeerExpiry, time.Hour, 87_600*time.Hour)
+	}
+	return "", fmt.Errorf("%w: unknown key %q", ErrSetting, key)
+}
+
+func assignDuration(dst *time.Duration, key, value string, def, least, most time.Duration) (string, error) {
+	v := def
+	if value != "" {
+		var err error
+		if v, err = time.ParseDuration(value); err != nil {
+			return "", fmt.Errorf("%w: %s: %q is not a duration such as 36h", ErrSetting, key, value)
+		}
+	}
+	if v < least || v > most {
+		return "", fmt.Errorf("%w: %s: %s is not between %s and %s", ErrSetting, key, v, least, most)
+	}
+	*dst = v
+	return v.String(), nil
+}
+
+func assignInt(dst *int, key, value string, def, least, most int) (string, error) {
+	v := def
+	if value != "" {
+		var err error
+		if v, err = strconv.Atoi(value); err != nil {
+			return "", fmt.Errorf("%w: %s: %q is not a number", ErrSetting, key, value)
+		}
+	}
+	if v < least || v > most {
+		return "", fmt.Errorf("%w: %s: %d is not between %d and %d", ErrSetting, key, v, least, most)
+	}
+	*dst = v
+	return strconv.Itoa(v), nil
+}
+
+func (s *Settings) find(key string) (int, bool) {
+	return slices.BinarySearchFunc(s.explicit, key, func(kv KeyValue, key string) int {
+		switch {
+		case kv.Key < key:
+			return -1
+		case kv.Key > key:
+			return 1
+		}
+		return 0
+	})
+}
