@@ -5,7 +5,7 @@
 // memory, for tests; both have the same signature, and what is built on one runs on the other.
 //
 // Words, smallest to largest: a message is one datagram with its two ends; a batch is a slice of messages; a call is
-// one system call, which carries up to 64 messages of a batch.
+// one system call, which carries up to 32 messages of a batch.
 //
 // Who may call what: Read belongs to one goroutine. Each goroutine that writes has its own Sender. Everything else may
 // be called from any goroutine at any time. The package starts no goroutines.
