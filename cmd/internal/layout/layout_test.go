@@ -91,6 +91,7 @@ func TestChecksFindFaults(t *testing.T) {
 		{"method init", layout.Habits, map[string]string{"fsm/x.go": body("func (x *X) init() {}")}, ""},
 		{"print", layout.Habits, map[string]string{"fsm/x.go": body("func f() { fmt.Println() }")}, "fmt.Println"},
 		{"sleep", layout.Habits, map[string]string{"fsm/x_test.go": body("func f() { time.Sleep(1) }")}, "time.Sleep"},
+		{"sleep in virtual time", layout.Habits, map[string]string{"fsm/x_test.go": body("func f() { time.Sleep(1) }"), "fsm/y_test.go": body("import \"testing/synctest\"")}, ""},
 		{"background", layout.Habits, map[string]string{"fsm/x.go": body("func f() { g(context.Background()) }")}, "context.Background"},
 		{"background in main", layout.Habits, map[string]string{"cmd/rootd/x.go": doc + "package main\nfunc f() { g(context.Background()) }"}, ""},
 		{"exit", layout.Habits, map[string]string{"fsm/x.go": body("func f() { os.Exit(1) }")}, "os.Exit"},

@@ -83,6 +83,12 @@ func excused(file, what string) bool {
 
 // Habits complains about constructs that the house does not use.
 func Habits(t *Tree) (complaints []string) {
+	bubbles := map[string]bool{} // packages whose tests run in virtual time, where sleeping costs none
+	for _, f := range t.Files {
+		if slices.Contains(f.Imports(), "testing/synctest") {
+			bubbles[f.Package()] = true
+		}
+	}
 	for _, f := range t.Files {
 		complain := func(n ast.Node, what string) {
 			if !excused(f.Path, what) {
@@ -108,7 +114,7 @@ func Habits(t *Tree) (complaints []string) {
 					complain(n, "func init: make it a function that somebody calls")
 				}
 			case *ast.CallExpr:
-				if what := forbiddenCall(f, callee(n)); what != "" {
+				if what := forbiddenCall(f, callee(n), bubbles[f.Package()]); what != "" {
 					complain(n, what)
 				}
 			}
@@ -119,12 +125,12 @@ func Habits(t *Tree) (complaints []string) {
 }
 
 // forbiddenCall says what is wrong with calling the function from the file, "" if nothing is.
-func forbiddenCall(f *File, function string) string {
+func forbiddenCall(f *File, function string, virtualTime bool) string {
 	switch function {
 	case "fmt.Print", "fmt.Printf", "fmt.Println":
 		return function + ": write to an io.Writer that the caller gave"
 	case "time.Sleep":
-		if f.IsTest() {
+		if f.IsTest() && !virtualTime {
 			return "time.Sleep in a test: poll with a deadline, or use testing/synctest"
 		}
 	case "context.Background", "context.TODO":
