@@ -180,7 +180,9 @@ func (t *Table) admit(s *shard, peer vl1.Address, network uint64) bool {
 // of the choice: every set of that size is equally likely, their order means nothing. total is the number of all
 // members known, the asker among them if it is one. The members are written to out from its start; it does not allocate
 // if they fit.
-func (t *Table) Gather(g Group, asker vl1.Address, limit int, now int64, rnd uint64, out []vl1.Address) (total int, members []vl1.Address) {
+func (t *Table) Gather(g Group, asker vl1.Address, limit int, now int64, rnd uint64, out []vl1.Address) (
+	total int, members []vl1.Address,
+) {
 	out = out[:0]
 	s := t.shard(g.Network)
 	s.mu.Lock()
