@@ -25,8 +25,9 @@ type FateFunc func(from, to netip.AddrPort, payload []byte) Fate
 // is fragmented. By default every datagram arrives, at once and in order; a [FateFunc] makes it worse.
 //
 // It starts no goroutines and reads the clock with package time alone, so that it works in a testing/synctest bubble,
-// where a delayed datagram costs no real time. Sockets belong to the bubble they were opened in. Queues are bounded: a socket holds up to 1024 datagrams, delayed ones
-// included, or as many as fit Options.RecvBuffer, and drops what comes beyond.
+// where a delayed datagram costs no real time. Sockets belong to the bubble they were opened in. Queues are bounded: a
+// socket holds up to 1024 datagrams, delayed ones included, or as many as fit Options.RecvBuffer, and drops what comes
+// beyond.
 //
 // One mutex protects all of it. This is for correctness tests, not for measuring.
 type Network struct {
