@@ -73,14 +73,16 @@ func newBench(tb testing.TB) *bench {
 	limits.HelloRate, limits.HelloBurst = 1e9, 1e9
 	limits.EchoRate, limits.EchoBurst, limits.WhoisRate, limits.WhoisBurst = 1e9, 1e9, 1e9, 1e9
 	limits.RelayFrom, limits.RelayTo = 0, 0
+	addr := netip.MustParseAddrPort("192.0.2.1:9993")
+	sockets, err := Listen([]netip.AddrPort{addr}, 1, hole{addr}.listen, udp.Options{})
+	if err != nil {
+		tb.Fatal(err)
+	}
 	r := New(Options{
+		Sockets:  sockets,
 		Identity: ids[0], View: machine.View(), Sink: deaf{}, Groups: gather.New(gather.Options{}), Limits: limits,
 		Log: slog.New(slog.DiscardHandler),
 	})
-	addr := netip.MustParseAddrPort("192.0.2.1:9993")
-	if err := r.Listen(addr, 1, hole{addr}.listen, udp.Options{}); err != nil {
-		tb.Fatal(err)
-	}
 	b := &bench{w: r.newWorker(0), plain: make([]byte, vl1.MaxPacket)}
 	b.w.now = 1e12
 	for i := range b.froms {

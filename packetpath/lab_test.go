@@ -71,12 +71,10 @@ func (l *lab) start(change func(*packetpath.Options)) {
 	if change != nil {
 		change(&o)
 	}
-	l.root = packetpath.New(o)
-	for _, a := range []netip.AddrPort{rootV4, rootV6} {
-		if err := l.root.Listen(a, 1, l.net.Listen, udp.Options{}); err != nil {
-			l.Fatal(err)
-		}
+	if o.Sockets, err = packetpath.Listen([]netip.AddrPort{rootV4, rootV6}, 1, l.net.Listen, udp.Options{}); err != nil {
+		l.Fatal(err)
 	}
+	l.root = packetpath.New(o)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- l.root.Run(ctx) }()

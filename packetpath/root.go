@@ -11,7 +11,6 @@ import (
 
 	"github.com/rootd/rootd/fsm"
 	"github.com/rootd/rootd/packetpath/gather"
-	"github.com/rootd/rootd/packetpath/udp"
 	"github.com/rootd/rootd/packetpath/vl1"
 )
 
@@ -26,8 +25,9 @@ type Version struct {
 	Revision     uint16
 }
 
-// Options of a Root. All fields but KeepWarm and AES are needed.
+// Options of a Root. All fields but KeepWarm, AES and Moons are needed.
 type Options struct {
+	Sockets  *Sockets
 	Identity *vl1.SecretIdentity
 	View     *fsm.View
 	Sink     Sink
@@ -48,6 +48,7 @@ type Moon struct {
 
 // Root is the packet path of one member.
 type Root struct {
+	sockets   *Sockets
 	self      *vl1.SecretIdentity
 	view      *fsm.View
 	sink      Sink
@@ -58,7 +59,6 @@ type Root struct {
 	aes       bool
 	log       *slog.Logger
 	moons     map[uint64]Moon // by world ID; never changes
-	listeners []listener
 	started   time.Time
 	startedMS int64
 
@@ -76,17 +76,11 @@ type Root struct {
 	assembler  *vl1.Assembler
 }
 
-// listener is one listen address: a socket for each group of workers, all on the same port.
-type listener struct {
-	addr  netip.AddrPort
-	conns []udp.Conn
-}
-
-// New returns a Root that serves nothing yet. Call Listen, then Run.
+// New returns a Root that serves nothing before Run.
 func New(o Options) *Root {
 	now := time.Now()
 	r := &Root{
-		self: o.Identity, view: o.View, sink: o.Sink, groups: o.Groups, limits: o.Limits, version: o.Version,
+		sockets: o.Sockets, self: o.Identity, view: o.View, sink: o.Sink, groups: o.Groups, limits: o.Limits, version: o.Version,
 		keepWarm: o.KeepWarm, aes: o.AES, log: o.Log,
 		started: now, startedMS: now.UnixMilli(),
 		sessions:  newSessionTable(o.Limits.MaxSessions),
@@ -113,56 +107,13 @@ const (
 	fragmentBurst = 1000
 )
 
-// Listen opens the given number of sockets on addr. An error names the address and what to do about it.
-func (r *Root) Listen(addr netip.AddrPort, workers int, open udp.ListenFunc, o udp.Options) error {
-	l := listener{addr: addr}
-	o.ReusePort = workers > 1
-	for range max(1, workers) {
-		c, err := open(addr, o)
-		if err != nil {
-			return errors.Join(err, l.close())
-		}
-		addr = c.LocalAddr() // the same port for all, also if the first was told to choose one
-		l.conns = append(l.conns, c)
-	}
-	l.addr = addr
-	r.listeners = append(r.listeners, l)
-	return nil
-}
-
-func (l listener) close() error {
-	var errs []error
-	for _, c := range l.conns {
-		errs = append(errs, c.Close())
-	}
-	return errors.Join(errs...)
-}
-
-// Close closes the sockets. Run does it too; Close is for a Root that never ran.
-func (r *Root) Close() error {
-	var errs []error
-	for _, l := range r.listeners {
-		errs = append(errs, l.close())
-	}
-	return errors.Join(errs...)
-}
-
-// Addrs returns the addresses that Listen opened, in order.
-func (r *Root) Addrs() []netip.AddrPort {
-	addrs := make([]netip.AddrPort, len(r.listeners))
-	for i, l := range r.listeners {
-		addrs[i] = l.addr
-	}
-	return addrs
-}
-
 // Run serves until ctx ends or a socket breaks, and returns when everything it started has ended. It closes the
 // sockets.
 func (r *Root) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var wg sync.WaitGroup
-	for port, l := range r.listeners {
+	for port, l := range r.sockets.listeners {
 		for group, conn := range l.conns {
 			w := r.newWorker(group)
 			wg.Go(func() {
@@ -187,7 +138,7 @@ func (r *Root) Run(ctx context.Context) error {
 	wg.Go(func() { keeper.keep(ctx) })
 
 	<-ctx.Done()
-	_ = r.Close() // ends the readers
+	_ = r.sockets.Close() // ends the readers
 	wg.Wait()
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
 		return err
@@ -203,7 +154,7 @@ func (r *Root) portFor(to netip.AddrPort) (int, bool) {
 	if !to.IsValid() {
 		return 0, false
 	}
-	for i, l := range r.listeners {
+	for i, l := range r.sockets.listeners {
 		if l.addr.Addr().Is4() == to.Addr().Is4() {
 			return i, true
 		}

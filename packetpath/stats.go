@@ -32,7 +32,7 @@ func (r *Root) Stats() Stats {
 		KnownWaiting: len(r.queues.known), UnknownWaiting: len(r.queues.unknown),
 		Groups: r.groups.Stats(),
 	}
-	for _, l := range r.listeners {
+	for _, l := range r.sockets.listeners {
 		for _, c := range l.conns {
 			s.Sockets = append(s.Sockets, SocketStats{l.addr, c.Stats()})
 		}
@@ -83,7 +83,7 @@ func (r *Root) Peer(a vl1.Address) (PeerInfo, bool) {
 	p.Reachable = best != nil
 	for _, at := range s.paths {
 		local := at.local
-		listen := r.listeners[at.port].addr
+		listen := r.sockets.listeners[at.port].addr
 		if !local.IsValid() {
 			local = listen.Addr()
 		}

@@ -57,7 +57,7 @@ func (r *Root) newWorker(group int) *worker {
 		random:   mathrand.NewChaCha8(seed),
 		sights:   make([]fsm.Sighting, 0, 4*batchSize),
 	}
-	for _, l := range r.listeners {
+	for _, l := range r.sockets.listeners {
 		w.out = append(w.out, outbox{
 			sender: l.conns[group%len(l.conns)].NewSender(outboxSize),
 			batch:  make([]udp.Message, outboxSize),
