@@ -1,0 +1,60 @@
+package packetpath
+
+import (
+	"errors"
+	"net/netip"
+
+	"github.com/rootd/rootd/packetpath/udp"
+)
+
+// Sockets are the UDP sockets of a root. They are opened apart from it, and first: that a port is taken is the most
+// common trouble at a start, and should be known before anything else is done.
+type Sockets struct {
+	listeners []listener
+}
+
+// listener is one listen address: a socket for each group of workers, all on the same port.
+type listener struct {
+	addr  netip.AddrPort
+	conns []udp.Conn
+}
+
+// Listen opens the given number of sockets on each address. An error names the address and what to do about it.
+func Listen(addrs []netip.AddrPort, workers int, open udp.ListenFunc, o udp.Options) (*Sockets, error) {
+	s := &Sockets{}
+	o.ReusePort = workers > 1
+	for _, addr := range addrs {
+		l := listener{addr: addr}
+		for range max(1, workers) {
+			c, err := open(l.addr, o)
+			if err != nil {
+				s.listeners = append(s.listeners, l)
+				return nil, errors.Join(err, s.Close())
+			}
+			l.addr = c.LocalAddr() // the same port for all, also if the first was told to choose one
+			l.conns = append(l.conns, c)
+		}
+		s.listeners = append(s.listeners, l)
+	}
+	return s, nil
+}
+
+// Close closes the sockets.
+func (s *Sockets) Close() error {
+	var errs []error
+	for _, l := range s.listeners {
+		for _, c := range l.conns {
+			errs = append(errs, c.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Addrs returns the addresses listened on, in order, with the ports that were given.
+func (s *Sockets) Addrs() []netip.AddrPort {
+	addrs := make([]netip.AddrPort, len(s.listeners))
+	for i, l := range s.listeners {
+		addrs[i] = l.addr
+	}
+	return addrs
+}
