@@ -157,7 +157,8 @@ func newRoot(e *env) *cobra.Command {
 	}
 	add(running, newStatus(e), newPeer(e))
 	add(files, newInit(e), newIdentity(e), newPlanet(e))
-	root.AddCommand(newVersion(e))
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.AddCommand(newVersion(e), newCompletion(e))
 	return root
 }
 
@@ -179,6 +180,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	}
 	if cmd.HasAvailableSubCommands() {
 		u := &userError{what: fmt.Sprintf("unknown command %q for %q", args[0], cmd.CommandPath()), usage: true}
+		cmd.SuggestionsMinimumDistance = 2
 		if s := cmd.SuggestionsFor(args[0]); len(s) > 0 {
 			u.hint = fmt.Sprintf("did you mean %s %s?", cmd.CommandPath(), s[0])
 		}
