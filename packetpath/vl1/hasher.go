@@ -14,14 +14,16 @@ const (
 	hashMemory    = 2 << 20 // bytes
 	hashWords     = hashMemory / 8
 	hashThreshold = 17 // a valid identity's digest begins with a smaller byte
-	hashChunk     = 16 << 10
+	hashChunk     = 16 << 10 // bytes of key stream made at once
+	hashAhead     = 2 * 64   // words of memory mixed at once; their blocks divide a chunk
 )
 
 // Hasher computes the memory-hard hash of public keys, which takes some milliseconds. It owns the
 // 2 MiB of memory the hash needs. One goroutine at a time.
 type Hasher struct {
-	mem    [hashWords]uint64
-	stream [hashChunk]byte
+	mem     [hashWords]uint64
+	stream  [hashChunk]byte
+	touched uint64 // keeps the compiler from dropping the reads of touch
 }
 
 // NewHasher allocates a hasher.
@@ -72,21 +74,41 @@ func (h *Hasher) mix(s *keyStream, sum *[64]byte) [8]uint64 {
 		d[i] = binary.LittleEndian.Uint64(sum[8*i:])
 	}
 	var chunk []byte
-	for i := 0; i < hashWords; i += 2 {
-		if len(chunk) < 64 {
+	for at := 0; at < hashWords; at += hashAhead {
+		if len(chunk) == 0 {
 			chunk = s.next()
 		}
-		// Memory holds words in the order of their bytes; the numbers in them are big-endian.
-		from := h.mem[i] >> 56 % 8
-		to := bits.ReverseBytes64(h.mem[i+1]) % hashWords
-		d[from], h.mem[to] = h.mem[to], d[from]
-		for j := range d {
-			d[j] ^= binary.LittleEndian.Uint64(chunk[8*j:])
+		pairs := h.mem[at : at+hashAhead]
+		h.touch(pairs)
+		for len(pairs) >= 2 && len(chunk) >= 64 {
+			// Memory holds words in the order of their bytes; the numbers in them are big-endian.
+			from, to := pairs[0]>>56%8, memoryIndex(pairs[1])
+			d[from], h.mem[to] = h.mem[to], d[from]
+			b := (*[64]byte)(chunk)
+			d[0] ^= binary.LittleEndian.Uint64(b[0:])
+			d[1] ^= binary.LittleEndian.Uint64(b[8:])
+			d[2] ^= binary.LittleEndian.Uint64(b[16:])
+			d[3] ^= binary.LittleEndian.Uint64(b[24:])
+			d[4] ^= binary.LittleEndian.Uint64(b[32:])
+			d[5] ^= binary.LittleEndian.Uint64(b[40:])
+			d[6] ^= binary.LittleEndian.Uint64(b[48:])
+			d[7] ^= binary.LittleEndian.Uint64(b[56:])
+			pairs, chunk = pairs[2:], chunk[64:]
 		}
-		chunk = chunk[64:]
 	}
 	return d
 }
+
+// touch reads the words that pairs will be swapped with, all at once, so that mix does not wait for
+// each of them to come from far memory. A swap before its turn may change a pair: then mix waits.
+func (h *Hasher) touch(pairs []uint64) {
+	for i := 1; i < len(pairs); i += 2 {
+		h.touched ^= h.mem[memoryIndex(pairs[i])]
+	}
+}
+
+// memoryIndex returns the index a word of memory stands for.
+func memoryIndex(w uint64) uint64 { return bits.ReverseBytes64(w) % hashWords }
 
 // keyStream is Salsa20/20 in chunks.
 type keyStream struct {
