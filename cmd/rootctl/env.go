@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -82,6 +83,7 @@ func run(ctx context.Context, e *env, args []string) int {
 		return exitOK
 	}
 	text, more, _ := strings.Cut(strings.TrimSpace(err.Error()), "\n\n") // cobra adds its suggestions below
+	text = longHex.ReplaceAllString(text, "[key]")
 	fmt.Fprintln(e.stderr, "rootctl:", text)
 	hint := hintOf(err)
 	u, isUser := errors.AsType[*userError](err)
@@ -100,6 +102,9 @@ func run(ctx context.Context, e *env, args []string) int {
 	}
 	return exitFailed
 }
+
+// longHex is what a key looks like. Errors never need one, and it might be a secret given in place of something else.
+var longHex = regexp.MustCompile("[0-9a-fA-F]{64,}")
 
 func hintOf(err error) string {
 	if u, ok := errors.AsType[*userError](err); ok && u.hint != "" {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -156,9 +155,9 @@ func (e *env) readIdentity(arg string) (id vl1.Identity, secret bool, err error)
 	var text []byte
 	if arg == "-" {
 		text, err = io.ReadAll(io.LimitReader(e.stdin, 4096))
-	} else if text, err = os.ReadFile(arg); errors.Is(err, fs.ErrNotExist) && strings.Count(arg, ":") >= 2 {
-		text, err = []byte(arg), nil
-	} else if err == nil && bytes.Count(text, []byte(":")) > 2 {
+	} else if isText(arg) {
+		text = []byte(arg)
+	} else if text, err = os.ReadFile(arg); err == nil && bytes.Count(text, []byte(":")) > 2 {
 		text, err = datadir.ReadSecret(arg)
 	}
 	if err != nil {
@@ -183,9 +182,14 @@ func source(arg string) string {
 	if arg == "-" {
 		return "standard input"
 	}
-	if strings.Count(arg, ":") >= 2 {
-		address, _, _ := strings.Cut(arg, ":")
-		return address
+	if isText(arg) {
+		return arg[:2*vl1.AddressLen]
 	}
 	return arg
+}
+
+// isText reports whether arg is meant as an identity, not as the name of a file.
+func isText(arg string) bool {
+	address, rest, ok := strings.Cut(arg, ":")
+	return ok && len(address) == 2*vl1.AddressLen && strings.Contains(rest, ":")
 }

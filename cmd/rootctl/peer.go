@@ -119,6 +119,7 @@ func completePeers(ctx context.Context, e *env, typed string) []string {
 }
 
 func peerShow(ctx context.Context, e *env, text string) error {
+	text, _, _ = strings.Cut(text, ":") // an identity names its peer, too
 	a, err := vl1.ParseAddress(text)
 	if err != nil {
 		return &userError{err: err, usage: true}
