@@ -172,7 +172,13 @@ func (f *FSM) change(c *Change, seen uint32) {
 	if c.Planet != 0 {
 		r.Planet = c.Planet
 	}
-	f.put(r)
+	if known {
+		f.update(r)
+	} else if err := f.st.peers.Put(r); err != nil {
+		f.noMemory(r, err)
+	} else {
+		f.st.sum.add(r)
+	}
 }
 
 // attach sets the attachments that c brings, unless c's member has begun another life since.
@@ -189,14 +195,18 @@ func (f *FSM) attach(r *table.Record, c *Change) {
 	}
 }
 
-// put stores a record whose former value was taken out of the sum. Only a lack of memory makes it fail: then this
-// member no longer has the state that the others have, and must not go on.
-func (f *FSM) put(r *table.Record) {
-	if err := f.st.peers.Put(r); err != nil {
-		f.st.Halted = fmt.Sprintf("store peer %s: %v", r.Address, err)
+// update replaces the record of a known peer, whose former value was taken out of the sum.
+func (f *FSM) update(r *table.Record) {
+	if _, err := f.st.peers.Update(r); err != nil {
+		f.noMemory(r, err)
 		return
 	}
 	f.st.sum.add(r)
+}
+
+// noMemory halts: this member no longer has the state that the others have, and must not go on.
+func (f *FSM) noMemory(r *table.Record, err error) {
+	f.st.Halted = fmt.Sprintf("store peer %s: %v", r.Address, err)
 }
 
 func (f *FSM) keepAlive(c *KeepAlive) {
@@ -207,7 +217,7 @@ func (f *FSM) keepAlive(c *KeepAlive) {
 			if r := &f.rec; f.st.peers.Lookup(a, r) && r.LastSeen < seen {
 				f.st.sum.remove(r)
 				r.LastSeen = seen
-				f.put(r)
+				f.update(r)
 			}
 		}
 	}

@@ -20,10 +20,11 @@ func (f *FSM) Restore(rc io.ReadCloser) error {
 	if err != nil {
 		return fmt.Errorf("restore snapshot: %w", err)
 	}
-	old := f.st.peers
+	// The old table is not closed: whoever still reads it finds every peer, and its memory returns to the system when
+	// the last of them lets go.
 	f.st = *st
 	f.publish()
-	return old.Close() // whoever still reads it ends well, and loads the new state next
+	return nil
 }
 
 // readSnapshot reads a whole snapshot into a new state with a new table.

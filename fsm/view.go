@@ -23,4 +23,6 @@ func (v *View) State() *State { return v.state.Load() }
 func (v *View) Peer(a vl1.Address, r *table.Record) bool { return v.state.Load().peers.Lookup(a, r) }
 
 // PeerHot is Peer without the key: one cache line instead of two.
-func (v *View) PeerHot(a vl1.Address, r *table.Record) bool { return v.state.Load().peers.LookupHot(a, r) }
+func (v *View) PeerHot(a vl1.Address, r *table.Record) bool {
+	return v.state.Load().peers.LookupHot(a, r)
+}

@@ -1,0 +1,160 @@
+package fsm_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/rootd/rootd/fsm"
+	"github.com/rootd/rootd/packetpath/vl1"
+)
+
+var addrPorts = cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })
+
+func TestEntriesAreWhatTheDocumentationDraws(t *testing.T) {
+	change := fsm.Change{Address: 0x0102030405, Member: 7, Epoch: 3, V4: netip.MustParseAddrPort("192.0.2.1:9993")}
+	change.Key[0], change.Key[1] = 0xaa, 0xbb
+	for name, c := range map[string]struct {
+		cmd  fsm.Command
+		want string // payload, hexadecimal
+	}{
+		"endpoint change": {fsm.Changes{change}, "0007 0003 0001" + "02 0102030405 aabb c00002012709"},
+		"keep-alive":      {&fsm.KeepAlive{Addresses: []vl1.Address{0x0102030405, 0x0102030406, 0x0102030506}}, "0003 0102030405 01 8002"},
+		"expire":          {&fsm.Expire{Cutoff: 9, Addresses: []vl1.Address{5}}, "00000009 0001 0000000005"},
+		"setting":         {&fsm.Set{Key: "ab", Value: "c"}, "02 6162 01 63"},
+		"member up":       {&fsm.MemberUp{ID: 2, Name: "x", Endpoints: []netip.AddrPort{netip.MustParseAddrPort("[2001:db8::1]:1")}}, "0002 01 78 00 01 06 20010db8000000000000000000000001 0001"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, err := fsm.Encode(c.cmd)
+			if err != nil {
+				t.Fatal(err)
+			}
+			head := fmt.Sprintf("01%02x0000000000000000", byte(c.cmd.Kind()))
+			want := head + strings.ReplaceAll(c.want, " ", "")
+			if got := fmt.Sprintf("%x", b[:len(b)-4]); got != want {
+				t.Errorf("got  %s\nwant %s", got, want)
+			}
+		})
+	}
+}
+
+func TestRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		c := commands().Draw(t, "command")
+		b, err := fsm.Encode(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fsm.Stamp(b, 1_700_000_000_123)
+		e, err := fsm.Decode(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Time != 1_700_000_000_123 {
+			t.Errorf("time %d", e.Time)
+		}
+		if d := cmp.Diff(c, e.Command, addrPorts); d != "" {
+			t.Error(d)
+		}
+	})
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	good, _ := fsm.Encode(&fsm.KeepAlive{Addresses: []vl1.Address{1, 2}})
+	raw := func(kind byte, payload ...byte) []byte {
+		return seal(append([]byte{1, kind, 0, 0, 0, 0, 0, 0, 0, 0}, payload...))
+	}
+	flipped := bytes.Clone(good)
+	flipped[12] ^= 1
+	newer := seal(append([]byte{2}, good[1:len(good)-4]...))
+	for name, c := range map[string]struct {
+		b    []byte
+		want error
+	}{
+		"empty":                {nil, fsm.ErrDamaged},
+		"cut":                  {good[:len(good)-1], fsm.ErrDamaged},
+		"one bit flipped":      {flipped, fsm.ErrDamaged},
+		"newer version":        {newer, fsm.ErrTooNew},
+		"unknown kind":         {raw(99), fsm.ErrTooNew},
+		"negative time":        {seal([]byte{1, 4, 0x80, 0, 0, 0, 0, 0, 0, 0}), fsm.ErrMalformed},
+		"no addresses":         {raw(4, 0, 0), fsm.ErrMalformed},
+		"descending addresses": {raw(4, 0, 2, 0, 0, 0, 0, 9, 0), fsm.ErrMalformed},
+		"long number":          {raw(4, 0, 2, 0, 0, 0, 0, 9, 0x81, 0x00), fsm.ErrMalformed},
+		"reserved address":     {raw(4, 0, 1, 0xff, 0, 0, 0, 9), fsm.ErrMalformed},
+		"bytes left":           {raw(4, 0, 1, 0, 0, 0, 0, 9, 9), fsm.ErrMalformed},
+		"unknown change flag":  {raw(3, 0, 1, 0, 1, 0, 1, 0x20, 0, 0, 0, 0, 9, 0, 0), fsm.ErrMalformed},
+		"empty group":          {raw(3, 0, 1, 0, 1, 0, 0), fsm.ErrMalformed},
+		"split group":          {raw(3, 0, 1, 0, 1, 0, 1, 0, 0, 0, 0, 0, 9, 0, 0, 0, 1, 0, 1, 0, 1, 0, 0, 0, 0, 0, 8, 0, 0), fsm.ErrMalformed},
+		"endpoint, no member":  {raw(3, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 9, 0, 0, 1, 2, 3, 4, 0, 1), fsm.ErrMalformed},
+		"port 0":               {raw(3, 0, 1, 0, 1, 0, 1, 2, 0, 0, 0, 0, 9, 0, 0, 1, 2, 3, 4, 0, 0), fsm.ErrMalformed},
+		"count beyond the end": {raw(3, 0, 1, 0, 1, 3, 0, 0, 0, 0, 0, 0, 9, 0, 0), fsm.ErrMalformed},
+		"control character":    {raw(7, 1, 7, 0), fsm.ErrMalformed},
+		"member 0":             {raw(2, 0, 0, 1, 'x', 0, 0), fsm.ErrMalformed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := fsm.Decode(c.b); !errors.Is(err, c.want) {
+				t.Errorf("got %v, want %v", err, c.want)
+			}
+		})
+	}
+}
+
+func TestEncodeRefusesWhatDecodeWould(t *testing.T) {
+	for name, c := range map[string]fsm.Command{
+		"no changes":       fsm.Changes{},
+		"too many changes": make(fsm.Changes, fsm.MaxChanges+1),
+		"reserved address": fsm.Changes{{}},
+		"IPv4 as IPv6":     fsm.Changes{{Address: 1, Member: 1, Epoch: 1, V6: netip.MustParseAddrPort("[::ffff:1.2.3.4]:1")}},
+		"zone":             fsm.Changes{{Address: 1, Member: 1, Epoch: 1, V6: netip.MustParseAddrPort("[fe80::1%eth0]:1")}},
+		"unsorted":         &fsm.Expire{Addresses: []vl1.Address{2, 1}},
+		"no name":          &fsm.MemberUp{ID: 1},
+		"no creation":      &fsm.Bootstrap{Name: "x", Root: vl1.Identity{Address: 1}},
+		"huge planet":      &fsm.PublishPlanet{World: make([]byte, 9000)},
+		"long value":       &fsm.Set{Key: "a", Value: strings.Repeat("x", 65)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if b, err := fsm.Encode(c); !errors.Is(err, fsm.ErrMalformed) {
+				t.Errorf("got %x, %v", b, err)
+			}
+		})
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, c := range examples() {
+		b, err := fsm.Encode(c)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b[:len(b)-4])
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		b := seal(body) // otherwise the checksum hides everything behind it
+		e, err := fsm.Decode(b)
+		if err != nil {
+			if !errors.Is(err, fsm.ErrDamaged) && !errors.Is(err, fsm.ErrTooNew) && !errors.Is(err, fsm.ErrMalformed) {
+				t.Fatalf("error without a class: %v", err)
+			}
+			return
+		}
+		again, err := fsm.Encode(e.Command)
+		if err != nil {
+			t.Fatalf("decoded, but not encodable: %v", err)
+		}
+		if fsm.Stamp(again, e.Time); !bytes.Equal(again, b) {
+			t.Fatalf("two encodings of one command:\n%x\n%x", b, again)
+		}
+	})
+}
+
+// seal appends the checksum that makes an entry of any bytes.
+func seal(body []byte) []byte {
+	return binary.BigEndian.AppendUint32(bytes.Clone(body), checksum(body))
+}

@@ -1,0 +1,194 @@
+package fsm_test
+
+import (
+	"bytes"
+	"hash/crc32"
+	"io"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"github.com/hashicorp/raft"
+	"pgregory.net/rapid"
+
+	"github.com/rootd/rootd/fsm"
+	"github.com/rootd/rootd/fsm/table"
+	"github.com/rootd/rootd/packetpath/vl1"
+)
+
+func checksum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
+
+const began = int64(1_700_000_000_000) // time of the first entry, ms
+
+func newFSM(t testing.TB) *fsm.FSM {
+	t.Helper()
+	f, err := fsm.New(fsm.Options{Table: table.Options{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func entry(t testing.TB, c fsm.Command, ms int64) []byte {
+	t.Helper()
+	b, err := fsm.Encode(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fsm.Stamp(b, ms)
+	return b
+}
+
+// machine is a state machine with a log.
+type machine struct {
+	*fsm.FSM
+	t     testing.TB
+	index uint64
+	now   int64
+}
+
+// newMachine returns a bootstrapped machine with member 1 in epoch 1.
+func newMachine(t testing.TB) *machine {
+	t.Helper()
+	m := &machine{FSM: newFSM(t), t: t, now: began}
+	m.must(bootstrap())
+	m.must(&fsm.MemberUp{ID: 1, Name: "ams"})
+	return m
+}
+
+func (m *machine) do(c fsm.Command) fsm.Response {
+	m.t.Helper()
+	m.index++
+	return m.Apply(&raft.Log{Index: m.index, Type: raft.LogCommand, Data: entry(m.t, c, m.now)}).(fsm.Response)
+}
+
+func (m *machine) must(c fsm.Command) fsm.Response {
+	m.t.Helper()
+	r := m.do(c)
+	if r.Err != nil {
+		m.t.Fatal(r.Err)
+	}
+	return r
+}
+
+func (m *machine) peer(a vl1.Address) (r table.Record) {
+	m.t.Helper()
+	if !m.View().Peer(a, &r) {
+		m.t.Fatalf("peer %s is not known", a)
+	}
+	return r
+}
+
+func bootstrap() *fsm.Bootstrap {
+	return &fsm.Bootstrap{ID: [16]byte{1}, Name: "alice", Root: vl1.Identity{Address: 0xa11ce, Key: vl1.PublicKey{9}}, Created: began}
+}
+
+func key(n byte) vl1.PublicKey { return vl1.PublicKey{n, 1, n} }
+
+// snapshotOf returns the bytes of a snapshot of f.
+func snapshotOf(t testing.TB, f *fsm.FSM) []byte {
+	t.Helper()
+	s, err := f.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Release()
+	var sink memSink
+	if err := s.Persist(&sink); err != nil {
+		t.Fatal(err)
+	}
+	return sink.Bytes()
+}
+
+func restore(f *fsm.FSM, b []byte) error { return f.Restore(io.NopCloser(bytes.NewReader(b))) }
+
+// memSink is a snapshot sink in memory.
+type memSink struct {
+	bytes.Buffer
+	cancelled bool
+}
+
+func (*memSink) ID() string      { return "test" }
+func (*memSink) Close() error    { return nil }
+func (s *memSink) Cancel() error { s.cancelled = true; return nil }
+
+// Generators: few addresses, keys and members, so that they meet.
+
+func addresses() *rapid.Generator[vl1.Address] {
+	return rapid.Custom(func(t *rapid.T) vl1.Address { return vl1.Address(rapid.Uint64Range(1, 40).Draw(t, "address")) << 8 })
+}
+
+func addressLists() *rapid.Generator[[]vl1.Address] {
+	return rapid.Custom(func(t *rapid.T) []vl1.Address {
+		as := rapid.SliceOfN(addresses(), 1, 20).Draw(t, "addresses")
+		slices.Sort(as)
+		return slices.Compact(as)
+	})
+}
+
+func changes() *rapid.Generator[fsm.Change] {
+	return rapid.Custom(func(t *rapid.T) fsm.Change {
+		c := fsm.Change{Address: addresses().Draw(t, "a"), HasKey: rapid.Bool().Draw(t, "has key")}
+		n := byte(1)
+		if rapid.IntRange(0, 9).Draw(t, "other key") == 0 {
+			n = 2
+		}
+		if c.Key = key(n); !c.HasKey {
+			c.Key = vl1.PublicKey{n, 1}
+		}
+		if c.Member = table.MemberID(rapid.Uint16Range(0, 3).Draw(t, "member")); c.Member != 0 {
+			c.Epoch = rapid.Uint16Range(1, 2).Draw(t, "epoch")
+			port := rapid.Uint16Range(1, 3).Draw(t, "port")
+			if rapid.Bool().Draw(t, "v4") {
+				c.V4 = netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(port)}), port)
+			}
+			if rapid.Bool().Draw(t, "v6") {
+				c.V6 = netip.AddrPortFrom(netip.AddrFrom16([16]byte{0x20, 1, 15: byte(port)}), port)
+			}
+		}
+		if rapid.Bool().Draw(t, "software") {
+			c.Protocol, c.Major, c.Minor, c.Revision = 11, 1, rapid.Byte().Draw(t, "minor"), 5
+		}
+		c.Planet = rapid.Uint64Range(0, 1).Draw(t, "planet") * 1_650_000_000_000
+		return c
+	})
+}
+
+func commands() *rapid.Generator[fsm.Command] {
+	return rapid.Custom(func(t *rapid.T) fsm.Command {
+		switch rapid.IntRange(0, 9).Draw(t, "kind") {
+		case 0:
+			return &fsm.KeepAlive{Addresses: addressLists().Draw(t, "alive")}
+		case 1:
+			return &fsm.Expire{Cutoff: rapid.Uint32Range(122_000_000, 122_200_000).Draw(t, "cutoff"), Addresses: addressLists().Draw(t, "old")}
+		case 2:
+			return &fsm.MemberUp{ID: table.MemberID(rapid.Uint16Range(1, 3).Draw(t, "id")), Name: "m", Version: "1.0",
+				Endpoints: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.9:9993"), netip.MustParseAddrPort("[2001:db8::9]:9993")}}
+		case 3:
+			return &fsm.Set{Key: rapid.SampledFrom([]string{"max_peers", "peer_expiry", "nonsense"}).Draw(t, "key"),
+				Value: rapid.SampledFrom([]string{"", "30", "48h"}).Draw(t, "value")}
+		case 4:
+			w := vl1.World{Type: vl1.WorldPlanet, ID: 77, Timestamp: rapid.Uint64Range(1, 9).Draw(t, "timestamp")}
+			return &fsm.PublishPlanet{World: w.AppendBinary(nil)}
+		case 5:
+			return bootstrap()
+		}
+		return fsm.Changes(rapid.SliceOfN(changes(), 1, 30).Draw(t, "changes"))
+	})
+}
+
+// examples has one command of every kind.
+func examples() []fsm.Command {
+	return []fsm.Command{
+		bootstrap(),
+		&fsm.MemberUp{ID: 1, Name: "ams", Version: "0.1", Endpoints: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:9993")}},
+		fsm.Changes{
+			{Address: 5, HasKey: true, Key: key(1), Member: 1, Epoch: 1, V4: netip.MustParseAddrPort("192.0.2.7:1"), Protocol: 11, Planet: 9},
+			{Address: 6, Key: vl1.PublicKey{1, 1}, Member: 2, Epoch: 1, V6: netip.MustParseAddrPort("[2001:db8::7]:1")},
+		},
+		&fsm.KeepAlive{Addresses: []vl1.Address{5, 6, 1000}},
+		&fsm.Expire{Cutoff: 77, Addresses: []vl1.Address{5}},
+		&fsm.PublishPlanet{World: []byte{1, 2, 3}},
+		&fsm.Set{Key: "peer_expiry", Value: "48h"},
+	}
+}

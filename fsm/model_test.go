@@ -1,0 +1,157 @@
+package fsm_test
+
+import (
+	"bytes"
+	"net/netip"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/raft"
+	"pgregory.net/rapid"
+
+	"github.com/rootd/rootd/fsm"
+	"github.com/rootd/rootd/fsm/table"
+	"github.com/rootd/rootd/packetpath/vl1"
+)
+
+// model is the state machine as one would write it without thinking of speed.
+type model struct {
+	time     int64
+	peers    map[vl1.Address]table.Record
+	epochs   map[table.MemberID]uint16
+	maxPeers int
+	planet   uint64
+}
+
+func (m *model) apply(c fsm.Command, ms int64) {
+	m.time = max(m.time, ms)
+	seen := uint32(m.time/1000 - table.Epoch.Unix())
+	switch c := c.(type) {
+	case fsm.Changes:
+		for _, x := range c {
+			m.change(x, seen)
+		}
+	case *fsm.KeepAlive:
+		for _, a := range c.Addresses {
+			if r, ok := m.peers[a]; ok {
+				r.LastSeen = max(r.LastSeen, seen)
+				m.peers[a] = r
+			}
+		}
+	case *fsm.Expire:
+		for _, a := range c.Addresses {
+			if r, ok := m.peers[a]; ok && r.LastSeen < c.Cutoff {
+				delete(m.peers, a)
+			}
+		}
+	case *fsm.MemberUp:
+		m.epochs[c.ID]++
+	case *fsm.Set:
+		if c.Key == "max_peers" && c.Value == "30" {
+			m.maxPeers = 30
+		} else if c.Key == "max_peers" && c.Value == "" {
+			m.maxPeers = 50_000_000
+		}
+	case *fsm.PublishPlanet:
+		if m.planet == 0 { // the generated ones are not signed: only the first is taken
+			w, _, _ := vl1.DecodeWorld(c.World)
+			m.planet = w.Timestamp
+		}
+	}
+}
+
+func (m *model) change(c fsm.Change, seen uint32) {
+	r, ok := m.peers[c.Address]
+	switch {
+	case !ok && (!c.HasKey || len(m.peers) >= m.maxPeers):
+		return
+	case !ok:
+		r = table.Record{Address: c.Address, Key: c.Key}
+	case c.HasKey && c.Key != r.Key, !bytes.Equal(c.Key[:2], r.Key[:2]):
+		return
+	}
+	r.LastSeen = max(r.LastSeen, seen)
+	if current := c.Member != 0 && m.epochs[c.Member] == c.Epoch; current && c.V4 != (netip.AddrPort{}) {
+		r.V4, r.V4Member, r.V4Epoch = c.V4, c.Member, c.Epoch
+	}
+	if current := c.Member != 0 && m.epochs[c.Member] == c.Epoch; current && c.V6 != (netip.AddrPort{}) {
+		r.V6, r.V6Member, r.V6Epoch = c.V6, c.Member, c.Epoch
+	}
+	if c.Protocol != 0 {
+		r.Protocol, r.Major, r.Minor, r.Revision = c.Protocol, c.Major, c.Minor, c.Revision
+	}
+	if c.Planet != 0 {
+		r.Planet = c.Planet
+	}
+	m.peers[c.Address] = r
+}
+
+// TestModel applies random logs one by one and in random batches with snapshots and restores in between, and
+// compares with the model, and both with each other.
+func TestModel(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		cmds := append([]fsm.Command{bootstrap()}, rapid.SliceOfN(commands(), 1, 60).Draw(rt, "log")...)
+		mod := &model{peers: map[vl1.Address]table.Record{}, epochs: map[table.MemberID]uint16{}, maxPeers: 50_000_000}
+		var logs []*raft.Log
+		now := began
+		for i, c := range cmds {
+			now += rapid.Int64Range(-5_000, 100_000_000).Draw(rt, "pass")
+			logs = append(logs, &raft.Log{Index: uint64(i + 1), Type: raft.LogCommand, Data: entry(t, c, now)})
+			mod.apply(c, now)
+		}
+
+		one := newFSM(t)
+		var hashes []fsm.Hash
+		for _, l := range logs {
+			one.Apply(l)
+			hashes = append(hashes, one.Hash())
+		}
+		compare(rt, mod, one)
+
+		other := newFSM(t)
+		for i := 0; i < len(logs); {
+			n := min(rapid.IntRange(1, 20).Draw(rt, "batch"), len(logs)-i)
+			back := rapid.IntRange(0, i).Draw(rt, "again") // what was applied before is skipped
+			other.ApplyBatch(logs[i-min(back, 3) : i+n])
+			if i += n; other.Hash() != hashes[i-1] {
+				rt.Fatalf("hash differs after entry %d", i)
+			}
+			if rapid.Bool().Draw(rt, "snapshot") {
+				b := snapshotOf(t, other)
+				other = newFSM(t)
+				if err := restore(other, b); err != nil {
+					rt.Fatal(err)
+				}
+				if again := snapshotOf(t, other); !bytes.Equal(b, again) {
+					rt.Fatal("a restored state has another snapshot")
+				}
+				if other.Hash() != hashes[i-1] {
+					rt.Fatalf("hash differs after restoring a snapshot of entry %d", i)
+				}
+			}
+		}
+		compare(rt, mod, other)
+	})
+}
+
+func compare(t *rapid.T, m *model, f *fsm.FSM) {
+	st := f.View().State()
+	got := map[vl1.Address]table.Record{}
+	for cursor, done := uint64(0), false; !done; {
+		cursor, done = st.Table().Scan(cursor, 1000, func(r *table.Record) { got[r.Address] = *r })
+	}
+	if d := cmp.Diff(m.peers, got, addrPorts); d != "" {
+		t.Fatalf("peers (-model +machine):\n%s", d)
+	}
+	if st.Peers != len(m.peers) || st.Time != m.time {
+		t.Fatalf("%d peers at %d, model has %d at %d", st.Peers, st.Time, len(m.peers), m.time)
+	}
+	for id, epoch := range m.epochs {
+		if mem, ok := st.Member(id); !ok || mem.Epoch != epoch {
+			t.Fatalf("member %d: %+v, want epoch %d", id, mem, epoch)
+		}
+	}
+	if st.Planet != nil && st.Planet.World.Timestamp != m.planet || st.Planet == nil && m.planet != 0 {
+		t.Fatalf("planet %v, model has %d", st.Planet, m.planet)
+	}
+}
