@@ -16,11 +16,9 @@ const (
 // arena any more: neither its table, nor a segment in the hands of a reader, nor a [Frozen]. For the writer alone, but
 // for the counters.
 type arena struct {
-	onHeap    bool
-	hugePages bool
-	fresh     []block  // of the newest chunk, not given out yet, all zero
-	free      []*block // given back, not cleared
-	maps      *mappings
+	take  func(size int) ([]block, error) // takes zeroed memory from the system
+	fresh []block                         // of the newest chunk, not given out yet
+	free  []*block                        // given back, not cleared
 
 	total  atomic.Int64 // bytes taken from the system
 	unused atomic.Int64 // bytes of it not in use by a segment
@@ -30,12 +28,25 @@ type arena struct {
 type mappings struct{ list [][]byte }
 
 func newArena(o Options) *arena {
-	a := &arena{onHeap: o.OnHeap, hugePages: o.HugePages, maps: &mappings{}}
-	runtime.AddCleanup(a, func(m *mappings) {
-		for _, b := range m.list {
-			unmapMemory(b)
+	a := &arena{}
+	if o.OnHeap {
+		a.take = func(size int) ([]block, error) { return make([]block, size/blockBytes), nil }
+		return a
+	}
+	maps := &mappings{}
+	a.take = func(size int) ([]block, error) {
+		m, err := mapMemory(size, o.HugePages)
+		if err != nil {
+			return nil, err
 		}
-	}, a.maps)
+		maps.list = append(maps.list, m)
+		return unsafe.Slice((*block)(unsafe.Pointer(unsafe.SliceData(m))), size/blockBytes), nil
+	}
+	runtime.AddCleanup(a, func(maps *mappings) {
+		for _, m := range maps.list {
+			unmapMemory(m)
+		}
+	}, maps)
 	return a
 }
 
@@ -68,16 +79,11 @@ func (a *arena) put(b *block) {
 // taken in vain.
 func (a *arena) extend() error {
 	size := int(min(max(a.total.Load()/8, minChunk), maxChunk)) &^ (minChunk - 1)
-	if a.onHeap {
-		a.fresh = make([]block, size/blockBytes)
-	} else {
-		m, err := mapMemory(size, a.hugePages)
-		if err != nil {
-			return err
-		}
-		a.maps.list = append(a.maps.list, m)
-		a.fresh = unsafe.Slice((*block)(unsafe.Pointer(unsafe.SliceData(m))), len(m)/blockBytes)
+	fresh, err := a.take(size)
+	if err != nil {
+		return err
 	}
+	a.fresh = fresh
 	a.total.Add(int64(size))
 	a.unused.Add(int64(size))
 	return nil

@@ -1,2 +1,58 @@
-// Package table is the set of all peers: tens of millions of records, read by every packet, written by one goroutine.
+// Package table is the set of all peers of a cluster: tens of millions of records in flat memory outside of the Go heap,
+// written by one goroutine, the state machine's, and read by every packet without a lock.
+//
+// Records go in by Put, Update and Delete, as the log says; they come out by Lookup for packets, by Scan for housekeeping, and
+// by Freeze for snapshots and the state hash. The package knows neither the log nor the clock.
+//
+// # Who may call what
+//
+// Lookup, LookupHot, Prefetch, Scan, Len and Stats: any goroutine, at any time. Put, Update, Delete, Freeze and Close:
+// one goroutine, the writer. The methods of a Frozen: any goroutine, but Release after Range. There are no goroutines inside.
+//
+// # Design
+//
+//	directory ──► segment ──► 1 to 8 blocks of slots:  one slot, 64 bytes, a peer without its key
+//	 by the first    by the   1 to 8 blocks of keys:   64 bytes a key, densely
+//	 bits of Hash    next bits, linear probing
+//
+// A slot is one cache line, so that a packet costs one or two misses; keys are needed for WHOIS and for peers that this
+// member has not met, so they lie apart, and are dense although slots must not be. At 0.64 to 0.81 load, that is 145 to 180 bytes
+// a peer. Blocks are all of one size, so what one segment gives back any other can use. The system's memory is taken in large
+// chunks and returned when the table as a whole is gone; a table never shrinks.
+//
+// Growth is by one segment at a time: see fillAfter. A slot is never moved or used twice within a segment: a deleted peer
+// leaves a tombstone, and the next rebuild of its segment, which comes after a few hundred new peers there at the latest, leaves
+// tombstones and stale keys behind. So a peer that exists is always found, and the longest Put is the copying of one
+// segment, about 1,600 peers, whatever the size of the table.
+//
+// Slots lie in the order of the hash, and [Frozen.Range] sorts what linear probing displaced: equal tables give equal
+// sequences, snapshots can be cut into ranges of the hash, and a table that is loaded in this order is written
+// sequentially.
+//
+// # Why readers need no lock
+//
+// Everything that the writer changes while readers may look at it is an atomic, and Go's atomics are sequentially
+// consistent: all goroutines see one order of them. Four arguments rest on this; the details stand at the structures.
+//
+//   - A slot is whole: word 0 has the address and a sequence, which is odd while more than one word is being changed, and different
+//     after any change. A reader that finds word 0 even and the same before and after its copy has copied a state that
+//     existed. If it is odd, the reader takes the state before from a side copy; so it never waits, even for a writer that
+//     has lost its processor. See Table.overwrite and undo.
+//   - A key belongs to its slot: it is written before the slot points to it, and never again in the life of the segment.
+//   - A segment is current: the reader asks the directory again after it read. If the answer is still the same segment, no
+//     block had been given to another segment by then, since the writer takes a segment out of the directory first.
+//     Otherwise it begins again. Headers are Go objects and cannot come back as another segment while a reader has one.
+//   - A frozen page is old: the writer saves a page before its first change after a freeze; who copies the page in place, and
+//     then finds no saved one, has copied before that change. See Table.Freeze.
+//
+// A lookup can fail to settle only if the writer finishes a change of the same peer, or a rebuild of its segment, during each of
+// 64 tries, of some 50 ns each. It then reports the peer as unknown, as if it had come just before the peer was put.
+//
+// Memory is unmapped by a cleanup of the arena, to which every segment points, and readers keep their segment alive until they
+// are done: a reader of a table that is closed meanwhile, as at a restore, reads valid memory.
+//
+// # Limits
+//
+// A freeze that is never released makes every change of a page that was not saved yet cost a copy of 1 KiB, and keeps all replaced
+// segments. A table of n peers takes n times about 160 bytes for good, also when most of them are deleted.
 package table

@@ -53,7 +53,7 @@ func drawRecord(t *rapid.T, a vl1.Address) table.Record {
 // same fails unless the frozen table has exactly these records, in the order of the hash.
 func same(t interface {
 	Helper()
-	Fatalf(string, ...any)
+	Errorf(string, ...any)
 }, f *table.Frozen, want map[vl1.Address]table.Record) {
 	t.Helper()
 	order := slices.SortedFunc(maps.Keys(want), func(a, b vl1.Address) int {
@@ -63,21 +63,23 @@ func same(t interface {
 		return 1
 	})
 	if f.Len() != len(want) {
-		t.Fatalf("Frozen.Len is %d, want %d", f.Len(), len(want))
+		t.Errorf("Frozen.Len is %d, want %d", f.Len(), len(want))
 	}
 	i := 0
 	f.Range(func(r *table.Record) bool {
 		if i == len(order) {
-			t.Fatalf("record %d of %d: %+v", i, len(order), *r)
+			t.Errorf("record %d of %d: %+v", i, len(order), *r)
+			return false
 		}
 		if w := want[order[i]]; *r != w {
-			t.Fatalf("record %d:\n got %+v\nwant %+v", i, *r, w)
+			t.Errorf("record %d:\n got %+v\nwant %+v", i, *r, w)
+			return false
 		}
 		i++
 		return true
 	})
 	if i != len(order) {
-		t.Fatalf("%d records, want %d", i, len(order))
+		t.Errorf("%d records, want %d", i, len(order))
 	}
 }
 

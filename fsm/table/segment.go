@@ -10,8 +10,8 @@ const (
 	seqBits = 24
 	seqMask = 1<<seqBits - 1
 
-	blockSlots = 512 // slots, or keys, of one block
-	blockShift = 9
+	blockSlots = 256 // slots, or keys, of one block
+	blockShift = 8
 	maxBlocks  = 8 // blocks of slots in a segment that is not yet split
 
 	// dead is the address in word 0 of a slot whose peer was deleted. No node may have it; and a probe goes on past it.
@@ -21,7 +21,7 @@ const (
 // A slot is eight words, one cache line: see [slotWords] for what is in them, [segment] for who may touch them.
 type slot [slotWords]atomic.Uint64
 
-// A block is the unit of memory: slots of peers, or their keys, one each. 32 KiB.
+// A block is the unit of memory: slots of peers, or their keys, one each. 16 KiB.
 type block [blockSlots]slot
 
 func addressOf(w0 uint64) vl1.Address { return vl1.Address(w0 >> seqBits) }
