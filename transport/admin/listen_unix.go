@@ -3,7 +3,10 @@
 package admin
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -12,7 +15,7 @@ import (
 // listenPrivate makes the socket in a directory of its own with mode 0700, narrows its mode and moves it into place:
 // at no moment may another user connect.
 func listenPrivate(path string) (net.Listener, error) {
-	dir, err := os.MkdirTemp(filepath.Dir(path), ".s")
+	dir, err := privateDir(filepath.Dir(path))
 	if err != nil {
 		return nil, fmt.Errorf("open admin socket: %w", err)
 	}
@@ -31,6 +34,17 @@ func listenPrivate(path string) (net.Listener, error) {
 		return nil, fmt.Errorf("open admin socket: %w", err)
 	}
 	return &listener{UnixListener: l, path: path}, nil
+}
+
+// privateDir makes a directory with a short name: the path of a socket has at most 107 bytes, and the one that is
+// moved into place must not need more of them than admin.sock does.
+func privateDir(parent string) (string, error) {
+	for try := 0; ; try++ {
+		dir := filepath.Join(parent, fmt.Sprintf(".%04x", rand.N(1<<16)))
+		if err := os.Mkdir(dir, 0o700); !errors.Is(err, fs.ErrExist) || try == 100 {
+			return dir, err
+		}
+	}
 }
 
 // listener removes its socket when it closes.
