@@ -78,8 +78,8 @@ func (s *shard) now() {
 // add puts a client on the shard's sockets: client number i uses sockets that are far apart in the list.
 func (s *shard) add(m *member) {
 	i, n := len(s.members), len(s.conns)
-	for k := range m.c.Sockets() {
-		m.socks[k] = uint8((i + k*max(n/m.c.Sockets(), 1)) % n)
+	for k := range m.c.Locals() {
+		m.socks[k] = uint8((i + k*max(n/m.c.Locals(), 1)) % n)
 	}
 	m.c.SetLabel(i)
 	s.members = append(s.members, m)
@@ -157,7 +157,7 @@ func (s *shard) receive(sock uint8, m *udp.Message) {
 		s.count.stray++
 		return
 	}
-	for k := range to.c.Sockets() {
+	for k := range to.c.Locals() {
 		if to.socks[k] == sock {
 			to.c.Receive(&s.env, client.Socket(k), m.Addr, b)
 			s.rearm(to)

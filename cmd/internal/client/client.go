@@ -43,6 +43,9 @@ type Options struct {
 	// Sockets is the number of UDP sockets for IPv4 and for IPv6. A real client has two or three of each family
 	// that its machine has.
 	Sockets [2]int
+	// DualStack gives the client sockets that carry both families, as test harnesses around the client's core have; the
+	// numbers in Sockets must be equal then. Real installations have a socket per family and local address.
+	DualStack bool
 	// Networks are joined virtual networks: frames of them are sent and accepted.
 	Networks []uint64
 	// Direct are the client's own interface endpoints, which it tells to peers it trusts. May be empty.
@@ -61,6 +64,7 @@ type Client struct {
 	addr     vl1.Address
 	rng      rand.PCG
 	sockets  [2]uint8
+	dual     bool
 	loopback bool
 	jitter   int64
 	direct   []netip.AddrPort
@@ -115,11 +119,13 @@ func New(o Options) (*Client, error) {
 		return nil, errors.New("client: the planet has no roots")
 	case o.Sockets[0] < 0 || o.Sockets[1] < 0 || o.Sockets[0]+o.Sockets[1] == 0 || o.Sockets[0]+o.Sockets[1] > 16:
 		return nil, fmt.Errorf("client: %d IPv4 and %d IPv6 sockets: need 1 to 16", o.Sockets[0], o.Sockets[1])
+	case o.DualStack && o.Sockets[0] != o.Sockets[1]:
+		return nil, fmt.Errorf("client: %d IPv4 and %d IPv6 sockets: must be equal if they are the same", o.Sockets[0], o.Sockets[1])
 	}
 	c := &Client{
 		fam: o.Family, id: o.Identity, addr: o.Identity.Address,
 		rng:     *rand.NewPCG(o.Seed, uint64(o.Identity.Address)),
-		sockets: [2]uint8{uint8(o.Sockets[0]), uint8(o.Sockets[1])}, loopback: o.AllowLoopback,
+		sockets: [2]uint8{uint8(o.Sockets[0]), uint8(o.Sockets[1])}, loopback: o.AllowLoopback, dual: o.DualStack,
 		jitter: o.Jitter, direct: o.Direct, planet: o.Planet,
 	}
 	for _, n := range o.Networks {
@@ -156,15 +162,23 @@ func (c *Client) Online() bool { return c.online }
 // Planet returns the world the client holds.
 func (c *Client) Planet() *vl1.World { return c.planet }
 
-// Sockets returns the number of sockets of both families.
-func (c *Client) Sockets() int { return int(c.sockets[0]) + int(c.sockets[1]) }
+// Locals returns the number of local endpoints, those for IPv4 first. Without DualStack each is a socket.
+func (c *Client) Locals() int { return int(c.sockets[0]) + int(c.sockets[1]) }
 
-// SocketFamily returns 4 or 6.
-func (c *Client) SocketFamily(s Socket) int {
-	if uint8(s) < c.sockets[0] {
-		return 4
+// Local returns the number of the local endpoint from which a socket sends to the given address.
+func (c *Client) Local(s Socket, to netip.Addr) int {
+	if c.dual && !to.Is4() {
+		return int(s) + int(c.sockets[0])
 	}
-	return 6
+	return int(s)
+}
+
+// SocketOf returns the socket of a local endpoint.
+func (c *Client) SocketOf(local int) Socket {
+	if n := int(c.sockets[0]); c.dual && local >= n {
+		local -= n
+	}
+	return Socket(local)
 }
 
 // Next returns when Tick has something to do, in ms since 1970. Before the first Tick it is 0.

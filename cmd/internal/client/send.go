@@ -27,7 +27,7 @@ func (c *Client) suite(r *peer) vl1.Suite {
 func (c *Client) emit(e *Env, s Socket, to netip.AddrPort, ttl uint8, b []byte) {
 	n4, n := Socket(c.sockets[0]), Socket(c.sockets[0]+c.sockets[1])
 	first, last := Socket(0), n4
-	if familyOf(to) == 1 {
+	if familyOf(to) == 1 && !c.dual {
 		first, last = n4, n
 	}
 	if s != anySocket {
