@@ -13,7 +13,7 @@ import (
 const (
 	hashMemory    = 2 << 20 // bytes
 	hashWords     = hashMemory / 8
-	hashThreshold = 17 // a valid identity's digest begins with a smaller byte
+	hashThreshold = 17       // a valid identity's digest begins with a smaller byte
 	hashChunk     = 16 << 10 // bytes of key stream made at once
 	hashAhead     = 2 * 64   // words of memory mixed at once; their blocks divide a chunk
 )
