@@ -114,7 +114,7 @@ func hintOf(err error) string {
 		return a.Hint
 	}
 	if d, ok := errors.AsType[*datadir.Error](err); ok {
-		return d.Hint
+		return d.Hint()
 	}
 	return ""
 }

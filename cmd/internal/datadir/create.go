@@ -84,7 +84,7 @@ func (o *Options) sameAs(path string, d *Dir) error {
 	if w.ID != d.Planet.ID || w.UpdateKey != d.Planet.UpdateKey {
 		return &Error{
 			Path: filepath.Join(path, FilePlanet), Err: ErrForeign, Why: fmt.Sprintf("is world %016x, not the one given (%016x)", d.Planet.ID, w.ID),
-			Hint: "name another directory, or leave out the planet to go on with this one",
+			Way: "name another directory, or leave out the planet to go on with this one",
 		}
 	}
 	return nil // another version of it: the log knows which is newer
@@ -93,7 +93,7 @@ func (o *Options) sameAs(path string, d *Dir) error {
 func otherIdentity(path string, other vl1.Address) error {
 	return &Error{
 		Path: path, Err: ErrForeign, Why: "already belongs to the root " + other.String(),
-		Hint: "name another directory, or leave out the identity to go on with this one",
+		Way: "name another directory, or leave out the identity to go on with this one",
 	}
 }
 
@@ -124,7 +124,7 @@ func (o *Options) fits(path string) error {
 	id, err := readIdentity(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if planet := filepath.Join(path, FilePlanet); exists(planet) {
-			return &Error{Path: planet, Err: ErrForeign, Why: "is a planet without the identity of its root", Hint: "put its " + FileSecret + " beside it, or move it away"}
+			return &Error{Path: planet, Err: ErrForeign, Why: "is a planet without the identity of its root", Way: "put its " + FileSecret + " beside it, or move it away"}
 		}
 		_, err := readKey(filepath.Join(path, FileKey), nil)
 		return err
@@ -142,7 +142,7 @@ func (o *Options) fits(path string) error {
 	case err != nil:
 		return fileError(planetPath, err)
 	case o.Planet != nil && !bytes.Equal(raw, o.Planet):
-		return &Error{Path: planetPath, Err: ErrForeign, Why: "is not the planet given", Hint: "name another directory, or move this file away"}
+		return &Error{Path: planetPath, Err: ErrForeign, Why: "is not the planet given", Way: "name another directory, or move this file away"}
 	}
 	var planet *vl1.World
 	if raw != nil {

@@ -58,12 +58,15 @@ var (
 type Error struct {
 	Path string
 	Why  string
-	Hint string // what to do; may be empty
+	Way  string // out, see Hint
 	Err  error  // one of the errors above
 }
 
 // Error returns "path: why".
 func (e *Error) Error() string { return e.Path + ": " + e.Why }
+
+// Hint returns what the operator can do, "" if nothing is known.
+func (e *Error) Hint() string { return e.Way }
 
 // Unwrap returns the kind of error.
 func (e *Error) Unwrap() error { return e.Err }
@@ -154,7 +157,7 @@ func Read(path string) (*Dir, error) {
 	case err != nil:
 		return nil, err
 	case state != stateReady:
-		return nil, &Error{Path: path, Err: ErrMissing, Why: "there is no rootd data directory yet", Hint: "make one: rootctl init --data-dir " + path}
+		return nil, &Error{Path: path, Err: ErrMissing, Why: "there is no rootd data directory yet", Way: "make one: rootctl init --data-dir " + path}
 	}
 	d := &Dir{Path: path}
 	if d.Meta, err = readMeta(filepath.Join(path, FileMeta)); err != nil {
@@ -181,16 +184,16 @@ func readMeta(path string) (Meta, error) {
 		return m, fileError(path, err)
 	}
 	if err := json.Unmarshal(b, &m); err != nil {
-		return m, &Error{Path: path, Err: ErrBroken, Why: "damaged: " + err.Error(), Hint: "restore it from a backup"}
+		return m, &Error{Path: path, Err: ErrBroken, Why: "damaged: " + err.Error(), Way: "restore it from a backup"}
 	}
 	switch {
 	case m.Format > Format:
 		return m, &Error{
 			Path: path, Err: ErrForeign, Why: fmt.Sprintf("format %d, this rootd knows up to %d", m.Format, Format),
-			Hint: "a newer rootd made this directory: use that version or a later one",
+			Way: "a newer rootd made this directory: use that version or a later one",
 		}
 	case m.Format < 1, m.Name == "", len(m.Cluster) != 16:
-		return m, &Error{Path: path, Err: ErrBroken, Why: "damaged: fields are missing", Hint: "restore it from a backup"}
+		return m, &Error{Path: path, Err: ErrBroken, Why: "damaged: fields are missing", Way: "restore it from a backup"}
 	}
 	return m, nil
 }
@@ -209,7 +212,7 @@ func readIdentity(dir string) (*vl1.SecretIdentity, error) {
 		return nil, fileError(path, err)
 	}
 	if string(bytes.TrimSpace(b)) != id.Identity.String() {
-		return nil, &Error{Path: path, Err: ErrBroken, Why: "belongs to another identity than " + FileSecret, Hint: "one of the two was replaced: put the right pair back from a backup"}
+		return nil, &Error{Path: path, Err: ErrBroken, Why: "belongs to another identity than " + FileSecret, Way: "one of the two was replaced: put the right pair back from a backup"}
 	}
 	return id, nil
 }
@@ -222,10 +225,10 @@ func ReadIdentity(path string) (*vl1.SecretIdentity, error) {
 	}
 	id, err := vl1.ParseSecretIdentity(string(bytes.TrimSpace(b)))
 	if err != nil {
-		return nil, &Error{Path: path, Err: ErrBroken, Why: err.Error(), Hint: "restore it from a backup"}
+		return nil, &Error{Path: path, Err: ErrBroken, Why: err.Error(), Way: "restore it from a backup"}
 	}
 	if err := vl1.NewHasher().Validate(&id.Identity); err != nil {
-		return nil, &Error{Path: path, Err: ErrBroken, Why: err.Error(), Hint: "no client would believe this identity: restore it from a backup, or make one with rootctl identity new"}
+		return nil, &Error{Path: path, Err: ErrBroken, Why: err.Error(), Way: "no client would believe this identity: restore it from a backup, or make one with rootctl identity new"}
 	}
 	return id, nil
 }
@@ -239,7 +242,7 @@ func readKey(path string, planet *vl1.World) (*vl1.SigningKey, error) {
 		return nil, err
 	}
 	if planet != nil && k.Public() != planet.UpdateKey {
-		return nil, &Error{Path: path, Err: ErrBroken, Why: "is not the key that signs this planet", Hint: "put the right key back, or move this one away"}
+		return nil, &Error{Path: path, Err: ErrBroken, Why: "is not the key that signs this planet", Way: "put the right key back, or move this one away"}
 	}
 	return k, nil
 }
@@ -247,7 +250,7 @@ func readKey(path string, planet *vl1.World) (*vl1.SigningKey, error) {
 // checkPlanet returns the world in raw if it is a planet, signed, and names the root self.
 func checkPlanet(path string, raw []byte, self vl1.Identity) (*vl1.World, error) {
 	broken := func(why string) error {
-		return &Error{Path: path, Err: ErrBroken, Why: why, Hint: "restore it from a client or a backup; look at it with rootctl planet inspect"}
+		return &Error{Path: path, Err: ErrBroken, Why: why, Way: "restore it from a client or a backup; look at it with rootctl planet inspect"}
 	}
 	w, n, err := vl1.DecodeWorld(raw)
 	switch {
@@ -267,12 +270,12 @@ func checkPlanet(path string, raw []byte, self vl1.Identity) (*vl1.World, error)
 			return w, nil
 		}
 	}
-	return nil, &Error{Path: path, Err: ErrForeign, Why: "names other roots, not " + self.Address.String(), Hint: "it belongs to another identity: put the right pair of files together"}
+	return nil, &Error{Path: path, Err: ErrForeign, Why: "names other roots, not " + self.Address.String(), Way: "it belongs to another identity: put the right pair of files together"}
 }
 
 func missingFile(path string, err error, hint string) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		return &Error{Path: path, Err: fmt.Errorf("%w: %w", ErrBroken, fs.ErrNotExist), Why: "is missing", Hint: hint}
+		return &Error{Path: path, Err: fmt.Errorf("%w: %w", ErrBroken, fs.ErrNotExist), Why: "is missing", Way: hint}
 	}
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e

@@ -316,10 +316,10 @@ func TestRefused(t *testing.T) {
 			if !errors.Is(err, c.is) {
 				t.Errorf("%v is not %v", err, c.is)
 			}
-			if !strings.Contains(err.Error(), c.want) || !strings.Contains(e.Hint, c.hint) {
-				t.Errorf("got %q, hint %q\nwant %q, hint %q", err, e.Hint, c.want, c.hint)
+			if !strings.Contains(err.Error(), c.want) || !strings.Contains(e.Hint(), c.hint) {
+				t.Errorf("got %q, hint %q\nwant %q, hint %q", err, e.Hint(), c.want, c.hint)
 			}
-			if secret := identity(t, 0).SecretString(); strings.Contains(err.Error()+e.Hint, secret[len(secret)-64:]) {
+			if secret := identity(t, 0).SecretString(); strings.Contains(err.Error()+e.Hint(), secret[len(secret)-64:]) {
 				t.Error("the error shows the secret")
 			}
 			if diff := cmp.Diff(before, files(t, dir)); diff != "" {

@@ -92,8 +92,8 @@ func ReadSecret(path string) ([]byte, error) {
 	if fi.Mode().Perm()&0o077 != 0 {
 		return nil, &Error{
 			Path: path, Err: ErrPermission,
-			Why:  fmt.Sprintf("holds a secret but other users may open it (mode %04o)", fi.Mode().Perm()),
-			Hint: "chmod 600 " + path + "    (and think about who may have read it)",
+			Why: fmt.Sprintf("holds a secret but other users may open it (mode %04o)", fi.Mode().Perm()),
+			Way: "chmod 600 " + path + "    (and think about who may have read it)",
 		}
 	}
 	if fi.Size() > maxFile {
@@ -113,7 +113,7 @@ func fileError(path string, err error) error {
 	if errors.Is(err, fs.ErrPermission) {
 		return &Error{
 			Path: path, Err: ErrPermission, Why: "permission denied",
-			Hint: "run as the user who owns it, or: chown " + currentUser() + " " + path,
+			Way: "run as the user who owns it, or: chown " + currentUser() + " " + path,
 		}
 	}
 	if pe, ok := errors.AsType[*fs.PathError](err); ok {

@@ -31,12 +31,12 @@ func inspect(path string) (state, error) {
 		return 0, fileError(path, err)
 	}
 	if !fi.IsDir() {
-		return 0, &Error{Path: path, Err: ErrForeign, Why: "is no directory", Hint: "name another with -data-dir"}
+		return 0, &Error{Path: path, Err: ErrForeign, Why: "is no directory", Way: "name another with -data-dir"}
 	}
 	if fi.Mode().Perm()&0o002 != 0 {
 		return 0, &Error{
 			Path: path, Err: ErrPermission, Why: fmt.Sprintf("any user may put files into it (mode %04o)", fi.Mode().Perm()),
-			Hint: "chmod 700 " + path,
+			Way: "chmod 700 " + path,
 		}
 	}
 	entries, err := os.ReadDir(path)
@@ -60,10 +60,10 @@ func inspect(path string) (state, error) {
 	if len(foreign) > 0 {
 		e := &Error{
 			Path: path, Err: ErrForeign, Why: fmt.Sprintf("is not a rootd data directory: it holds %s", someOf(foreign)),
-			Hint: "name an empty or a new directory with -data-dir",
+			Way: "name an empty or a new directory with -data-dir",
 		}
 		if slices.Contains(foreign, "controller.d") || slices.Contains(foreign, "zerotier-one.port") {
-			e.Hint = "it looks like the home of zerotier-one: take its identity over with rootctl init --data-dir NEW --identity " + filepath.Join(path, FileSecret)
+			e.Way = "it looks like the home of zerotier-one: take its identity over with rootctl init --data-dir NEW --identity " + filepath.Join(path, FileSecret)
 		}
 		return 0, e
 	}

@@ -22,7 +22,7 @@ func ReadKey(path string) (*vl1.SigningKey, error) {
 	}
 	k, err := parseKey(b)
 	if err != nil {
-		return nil, &Error{Path: path, Err: ErrBroken, Why: err.Error(), Hint: "restore it from a backup; a new key would mean touching every client"}
+		return nil, &Error{Path: path, Err: ErrBroken, Why: err.Error(), Way: "restore it from a backup; a new key would mean touching every client"}
 	}
 	return k, nil
 }

@@ -35,7 +35,7 @@ func acquire(dir string) (*lock, error) {
 		_ = f.Close()
 		return nil, &Error{
 			Path: dir, Err: ErrInUse, Why: who + " uses this directory",
-			Hint: "stop it first, or give this one a directory of its own with -data-dir",
+			Way: "stop it first, or give this one a directory of its own with -data-dir",
 		}
 	}
 	if err = f.Truncate(0); err == nil {
