@@ -47,21 +47,18 @@ type LogConfig struct {
 // UDPConfig is about sockets and the workers that own them.
 type UDPConfig struct {
 	Workers       int // sockets (and workers) per listen address; 0 = one per CPU, see [Config.Workers]
-	Batch         int // datagrams per system call
 	ReceiveBuffer Bytes
 	SendBuffer    Bytes
 }
 
-// CryptoConfig switches cipher suites.
+// CryptoConfig chooses cipher suites.
 type CryptoConfig struct {
-	AES bool // accept and answer AES-GMAC-SIV
+	AES bool // answer in AES-GMAC-SIV where a client allows it
 }
 
 // PeersConfig is about how many peers are remembered and for how long.
 type PeersConfig struct {
 	KeepWarm    time.Duration // ECHO on a path that was silent this long; 0 = never
-	Expiry      time.Duration // forget a peer not heard for this long; 0 = never
-	MaxPeers    int           // records in the replicated table
 	MaxSessions int           // peers with live soft state at this member
 	HugePages   bool          // ask the kernel for huge pages for the table
 }
@@ -86,12 +83,10 @@ type RelayConfig struct {
 	SourceRate           Bytes
 	DestinationRate      Bytes
 	IntroductionInterval time.Duration // RENDEZVOUS for one pair at most this often; 0 = never introduce
-	UnknownPerSecond     int           // packets to peers nobody knows that are looked up
 }
 
 // MulticastConfig bounds the multicast soft state.
 type MulticastConfig struct {
-	Expiry        time.Duration // a subscription that is not renewed is forgotten
 	GroupsPerPeer int
 	GatherMax     int // addresses in one answer
 	GatherRate    float64
@@ -110,11 +105,10 @@ func DefaultConfig() Config {
 		Listen:  []netip.AddrPort{netip.MustParseAddrPort("0.0.0.0:9993"), netip.MustParseAddrPort("[::]:9993")},
 		HTTP:    HTTPConfig{Listen: netip.MustParseAddrPort("127.0.0.1:9994")},
 		Log:     LogConfig{Level: slog.LevelInfo, Format: "text"},
-		UDP:     UDPConfig{Batch: 64, ReceiveBuffer: 8 << 20, SendBuffer: 8 << 20},
-		Crypto:  CryptoConfig{AES: true},
+		UDP:     UDPConfig{ReceiveBuffer: 8 << 20, SendBuffer: 8 << 20},
+		Crypto:  CryptoConfig{},
 		Peers: PeersConfig{
-			KeepWarm: 25 * time.Second, Expiry: 30 * 24 * time.Hour,
-			MaxPeers: 50_000_000, MaxSessions: 1_000_000, HugePages: true,
+			KeepWarm: 25 * time.Second, MaxSessions: 1_000_000, HugePages: true,
 		},
 		Limits: LimitsConfig{
 			NewIdentityRate: 10, NewIdentityBurst: 100, ValidationQueue: 1024,
@@ -123,10 +117,10 @@ func DefaultConfig() Config {
 		},
 		Relay: RelayConfig{
 			SourceRate: 64 << 20, DestinationRate: 64 << 20,
-			IntroductionInterval: 30 * time.Second, UnknownPerSecond: 1000,
+			IntroductionInterval: 30 * time.Second,
 		},
 		Multicast: MulticastConfig{
-			Expiry: 10 * time.Minute, GroupsPerPeer: 1024, GatherMax: 64, GatherRate: 10, GatherBurst: 50,
+			GroupsPerPeer: 1024, GatherMax: 64, GatherRate: 10, GatherBurst: 50,
 		},
 	}
 }

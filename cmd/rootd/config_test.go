@@ -45,15 +45,15 @@ listen = ["192.0.2.1:9993", "192.0.2.1:443"]
 limits.hello_rate = 3          # dotted keys are fine
 [peers]
 keep_warm = "0s"
-expiry = "7d"
+max_sessions = 5000
 [relay]
 source_rate = "3MiB"
 destination_rate = 1048576
 [planet]
 world_id = "00000000deadbeef"
 [crypto]
-aes = false
-`, "-listen", "[2001:db8::1]:9993", "-log-level", "debug", "-crypto-aes")
+aes = true
+`, "-listen", "[2001:db8::1]:9993", "-log-level", "debug", "-peers-huge-pages=false", "-relay-introduction-interval", "2m")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,10 +61,13 @@ aes = false
 	want.DataDir = "/srv/root"
 	want.Listen = []netip.AddrPort{netip.MustParseAddrPort("[2001:db8::1]:9993")}
 	want.Limits.HelloRate = 3
-	want.Peers.KeepWarm, want.Peers.Expiry = 0, 7*24*time.Hour
+	want.Peers.KeepWarm, want.Peers.MaxSessions = 0, 5000
 	want.Relay.SourceRate, want.Relay.DestinationRate = 3<<20, 1<<20
 	want.Planet.WorldID = 0xdeadbeef
+	want.Crypto.AES = true
 	want.Log.Level = -4
+	want.Peers.HugePages = false
+	want.Relay.IntroductionInterval = 2 * time.Minute
 	if diff := cmp.Diff(want, inv.Config, compareConfig); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
@@ -94,8 +97,8 @@ func TestMistakes(t *testing.T) {
 		{"empty listen", `listen = []`, nil, []string{"needs at least one address"}},
 		{"number without unit", "[peers]\nkeep_warm = 25", nil, []string{`rootd.toml:2: peers.keep_warm: needs a unit: "25s"`}},
 		{"duration out of range", "[peers]\nkeep_warm = \"1s\"", nil, []string{"1s is not between 5s and 10m, nor 0s"}},
-		{"not a duration", "[peers]\nexpiry = \"soon\"", nil, []string{`"soon" is not a duration, such as`}},
-		{"negative", "[peers]\nexpiry = \"-5s\"", nil, []string{`"-5s" is not a duration`}},
+		{"not a duration", "[peers]\nkeep_warm = \"soon\"", nil, []string{`"soon" is not a duration, such as`}},
+		{"negative", "[peers]\nkeep_warm = \"-5s\"", nil, []string{`"-5s" is not a duration`}},
 		{"number in quotes", "[limits]\nhello_rate = \"3\"", nil, []string{"needs a number, without quotes"}},
 		{"rate 0", "[limits]\nwhois_rate = 0", nil, []string{"0 is not between 0.1 and 1e+06"}},
 		{"built-in world", "[planet]\nworld_id = \"08eac90a\"", nil, []string{"is the ID of a planet that clients are built with"}},
@@ -103,10 +106,10 @@ func TestMistakes(t *testing.T) {
 		{"log format", "[log]\nformat = \"xml\"", nil, []string{`"xml" is none of text, json`}},
 		{"log level", "[log]\nlevel = \"loud\"", nil, []string{`"loud" is not a level`}},
 		{"socket path", "data_dir = \"/" + strings.Repeat("d", 120) + "\"", nil, []string{"admin.socket: "}},
-		{"flags", "", []string{"-udp-workers", "many", "-udp-batch", "5000"}, []string{`-udp-workers: "many" is not a whole number`, "-udp-batch: 5000 is not between 1 and 1024"}},
+		{"flags", "", []string{"-udp-workers", "many", "-udp-send-buffer", "1KiB"}, []string{`-udp-workers: "many" is not a whole number`, "-udp-send-buffer: 1KiB is not between 64KiB and 1GiB"}},
 		{
-			"several in the order of the file, flags last", "lisen = 1\n[peers]\nmax_peers = 0\n[limits]\necho_rate = true\n", []string{"-log-level", "x"},
-			[]string{":1: lisen", ":3: peers.max_peers", ":5: limits.echo_rate", "-log-level"},
+			"several in the order of the file, flags last", "lisen = 1\n[peers]\nmax_sessions = 0\n[limits]\necho_rate = true\n", []string{"-log-level", "x"},
+			[]string{":1: lisen", ":3: peers.max_sessions", ":5: limits.echo_rate", "-log-level"},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

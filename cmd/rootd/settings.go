@@ -30,15 +30,12 @@ func settings() []setting {
 		{"log.format", "Form of a log line: text or json.", oneOf("text", "json"), func(c *Config) any { return &c.Log.Format }},
 
 		{"udp.workers", "Sockets, each with its worker, per listen address; 0 is one per CPU.", between(0, 1024), func(c *Config) any { return &c.UDP.Workers }},
-		{"udp.batch", "Datagrams read or written by one system call.", between(1, 1024), func(c *Config) any { return &c.UDP.Batch }},
 		{"udp.receive_buffer", "Receive buffer of a socket; the kernel may grant less.", between(64<<10, 1<<30), func(c *Config) any { return &c.UDP.ReceiveBuffer }},
 		{"udp.send_buffer", "Send buffer of a socket; the kernel may grant less.", between(64<<10, 1<<30), func(c *Config) any { return &c.UDP.SendBuffer }},
 
-		{"crypto.aes", "Speak AES-GMAC-SIV with the clients that prefer it; false leaves Salsa20/12-Poly1305 for all.", nil, func(c *Config) any { return &c.Crypto.AES }},
+		{"crypto.aes", "Encrypt with AES-GMAC-SIV for clients whose HELLO allows it; it is understood either way, and all members must agree.", nil, func(c *Config) any { return &c.Crypto.AES }},
 
 		{"peers.keep_warm", "Send a small ECHO to a peer whose path was silent this long, so that its NAT stays open; 0s never does.", durationOrZero("5s", "10m"), func(c *Config) any { return &c.Peers.KeepWarm }},
-		{"peers.expiry", "Forget a peer that was not heard for this long; 0s never does.", durationOrZero("1h", "3650d"), func(c *Config) any { return &c.Peers.Expiry }},
-		{"peers.max_peers", "Peers remembered; beyond it unknown identities are refused, known ones go on.", between(1, 1<<30), func(c *Config) any { return &c.Peers.MaxPeers }},
 		{"peers.max_sessions", "Peers with a live session at this member; the longest silent one makes room.", between(1, 1<<30), func(c *Config) any { return &c.Peers.MaxSessions }},
 		{"peers.huge_pages", "Ask the kernel for huge pages for the table of peers.", nil, func(c *Config) any { return &c.Peers.HugePages }},
 
@@ -57,9 +54,7 @@ func settings() []setting {
 		{"relay.source_rate", "Bytes relayed from one peer, per second; 0 is no limit.", bytesOrZero(16<<10, 1<<40), func(c *Config) any { return &c.Relay.SourceRate }},
 		{"relay.destination_rate", "Bytes relayed to one peer, per second; 0 is no limit.", bytesOrZero(16<<10, 1<<40), func(c *Config) any { return &c.Relay.DestinationRate }},
 		{"relay.introduction_interval", "Introduce the same two peers (RENDEZVOUS) at most this often; 0s never does.", durationOrZero("1s", "1h"), func(c *Config) any { return &c.Relay.IntroductionInterval }},
-		{"relay.unknown_per_second", "Packets to peers that nobody knows looked up, per second; the rest is dropped early.", between(0, 1e7), func(c *Config) any { return &c.Relay.UnknownPerSecond }},
 
-		{"multicast.expiry", "Forget a multicast subscription that was not renewed for this long.", durationBetween("1m", "24h"), func(c *Config) any { return &c.Multicast.Expiry }},
 		{"multicast.groups_per_peer", "Multicast groups one peer may subscribe to.", between(1, 1<<20), func(c *Config) any { return &c.Multicast.GroupsPerPeer }},
 		{"multicast.gather_max", "Members named in one answer to a GATHER.", between(1, 255), func(c *Config) any { return &c.Multicast.GatherMax }},
 		{"multicast.gather_rate", "GATHERs answered, per second and client.", betweenRate(0.1, 1e6), func(c *Config) any { return &c.Multicast.GatherRate }},
