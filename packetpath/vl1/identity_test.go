@@ -308,3 +308,24 @@ func TestAddress(t *testing.T) {
 		}
 	}
 }
+
+func TestText(t *testing.T) {
+	type node struct {
+		Address  vl1.Address
+		Identity vl1.Identity
+	}
+	id := identities()[0].Identity
+	b, err := json.Marshal(node{id.Address, id})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got node
+	if err := json.Unmarshal(b, &got); err != nil || got != (node{id.Address, id}) {
+		t.Errorf("%s: %v", b, err)
+	}
+	for _, bad := range []string{`{"Address":"12"}`, `{"Identity":"0000000001:0:00"}`} {
+		if err := json.Unmarshal([]byte(bad), &got); err == nil {
+			t.Errorf("%s was unmarshalled", bad)
+		}
+	}
+}
