@@ -1,0 +1,151 @@
+package fsm_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"sync"
+	"testing"
+
+	"github.com/rootd/rootd/fsm"
+	"github.com/rootd/rootd/fsm/table"
+	"github.com/rootd/rootd/packetpath/vl1"
+)
+
+// filled returns a machine with n peers, one planet and a setting.
+func filled(t testing.TB, n int) *machine {
+	m := newMachine(t)
+	w := vl1.World{Type: vl1.WorldPlanet, ID: 7, Timestamp: 8}
+	m.must(&fsm.PublishPlanet{World: w.AppendBinary(nil)})
+	m.must(&fsm.Set{Key: "peer_expiry", Value: "48h"})
+	for i := 0; i < n; i += fsm.MaxChanges {
+		m.must(newPeers(i, min(fsm.MaxChanges, n-i)))
+	}
+	return m
+}
+
+// newPeers makes n peers known from the i-th on.
+func newPeers(i, n int) fsm.Changes {
+	cs := make(fsm.Changes, n)
+	for j := range cs {
+		c := &cs[j]
+		*c = fsm.Change{Address: address(i + j), HasKey: true, Member: 1, Epoch: 1, V4: ep1}
+		binary.BigEndian.PutUint64(c.Key[8:], uint64(i+j))
+	}
+	return cs
+}
+
+func address(i int) vl1.Address { return vl1.Address(uint64(i+1)*0x9e3779b9&0x7fffffffff | 1<<38) }
+
+func TestDamagedSnapshotIsRefused(t *testing.T) {
+	m := filled(t, 9000) // two blocks of peers
+	good := snapshotOf(t, m.FSM)
+	target := filled(t, 3)
+	before := target.Hash()
+	refused := func(name string, b []byte, want ...error) {
+		t.Helper()
+		err := restore(target.FSM, b)
+		ok := false
+		for _, w := range want {
+			ok = ok || errors.Is(err, w)
+		}
+		if !ok {
+			t.Errorf("%s: %v", name, err)
+		}
+		var r table.Record
+		if target.Hash() != before || !target.View().Peer(address(1), &r) {
+			t.Fatalf("%s: the old state is gone", name)
+		}
+	}
+	for _, n := range []int{0, 7, 29, 30, 34, 200, len(good) / 2, len(good) - 1} {
+		refused("cut off", good[:n], fsm.ErrDamaged)
+	}
+	for at := 0; at < len(good); at += 1 + len(good)/211 {
+		b := bytes.Clone(good)
+		b[at] ^= 0x10
+		refused("one bit flipped", b, fsm.ErrDamaged)
+	}
+	refused("bytes after the end", append(bytes.Clone(good), 0), fsm.ErrDamaged)
+
+	newer := bytes.Clone(good)
+	newer[9]++
+	binary.BigEndian.PutUint32(newer[26:], checksum(newer[:26]))
+	refused("newer version", newer, fsm.ErrTooNew)
+
+	// A record changed by someone who also repairs the checksum of its block: the state hash tells.
+	const peers = 30
+	meta := int(binary.BigEndian.Uint32(good[peers+1:])) + 9
+	forged := bytes.Clone(good)
+	block := forged[peers+meta:]
+	size := 5 + int(binary.BigEndian.Uint32(block[1:]))
+	block[5+20] ^= 1
+	binary.BigEndian.PutUint32(block[size:], checksum(block[:size]))
+	refused("forged record", forged, fsm.ErrDamaged)
+
+	if err := restore(target.FSM, good); err != nil || target.Hash() != m.Hash() {
+		t.Errorf("the good one: %v", err)
+	}
+}
+
+func FuzzRestore(f *testing.F) {
+	f.Add(snapshotOf(f, filled(f, 3).FSM))
+	f.Add(snapshotOf(f, newFSM(f)))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) >= 30 {
+			binary.BigEndian.PutUint64(b[18:], binary.BigEndian.Uint64(b[18:])%100)
+			binary.BigEndian.PutUint32(b[26:], checksum(b[:26]))
+		}
+		m := newFSM(t)
+		if err := restore(m, b); err == nil && !bytes.Equal(snapshotOf(t, m), b) {
+			t.Error("two snapshots of one state")
+		}
+	})
+}
+
+func TestSnapshotWhileApplying(t *testing.T) {
+	m := filled(t, 20_000)
+	want := m.Hash()
+	s, err := m.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sink memSink
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := s.Persist(&sink); err != nil {
+			t.Error(err)
+		}
+		s.Release()
+	})
+	for i := range 20 {
+		m.now += 1000
+		m.must(newPeers(20_000+i*500, 500))
+		m.must(&fsm.KeepAlive{Addresses: []vl1.Address{address(0)}})
+	}
+	wg.Wait()
+	other := newFSM(t)
+	if err := restore(other, sink.Bytes()); err != nil {
+		t.Fatal(err)
+	}
+	if other.Hash() != want {
+		t.Error("later entries leaked into the snapshot")
+	}
+}
+
+func TestFailedWriteCancels(t *testing.T) {
+	s, err := filled(t, 10).Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Release()
+	sink := &fullSink{}
+	if err := s.Persist(sink); !errors.Is(err, errFull) || !sink.cancelled {
+		t.Errorf("error %v, cancelled %v", err, sink.cancelled)
+	}
+}
+
+var errFull = errors.New("no space left on device")
+
+type fullSink struct{ memSink }
+
+func (*fullSink) Write([]byte) (int, error) { return 0, errFull }
