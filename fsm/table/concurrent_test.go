@@ -1,8 +1,10 @@
 package table_test
 
 import (
+	"cmp"
 	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -43,7 +45,7 @@ func testConcurrent(t *testing.T, tab *table.Table) {
 	const (
 		hot    = 24 // peers that change all the time, and always exist
 		guests = 8  // peers that come and go
-		rounds = 500
+		rounds = 300
 	)
 	var (
 		stop    atomic.Bool
@@ -141,5 +143,44 @@ func testConcurrent(t *testing.T, tab *table.Table) {
 	wg.Wait()
 	if st := tab.Stats(); st.Splits == 0 || st.Rebuilds < 5 {
 		t.Errorf("%d splits, %d rebuilds: the test does not test growth", st.Splits, st.Rebuilds)
+	}
+}
+
+// A freeze that is read while the writer goes through the same pages in the same order.
+func TestFrozenWhileChanging(t *testing.T) {
+	tab := newTable(t, table.Options{})
+	const peers, step = 1400, 6
+	as := make([]vl1.Address, peers)
+	for i := range as {
+		as[i] = address(i)
+		put(t, tab, version(as[i], 0))
+	}
+	slices.SortFunc(as, func(a, b vl1.Address) int { return cmp.Compare(table.Hash(a), table.Hash(b)) })
+	for v := uint32(1); v < 1000 && !t.Failed(); v++ {
+		f := tab.Freeze()
+		var wg sync.WaitGroup
+		begun := make(chan struct{})
+		wg.Go(func() {
+			close(begun)
+			i := 0
+			f.Range(func(r *table.Record) bool {
+				want := version(as[i], 0)
+				if i%step == 0 {
+					want = version(as[i], v-1)
+				}
+				if *r != want {
+					t.Errorf("record %d of a freeze:\n got %+v\nwant %+v", i, *r, want)
+				}
+				i++
+				return !t.Failed()
+			})
+		})
+		<-begun
+		for i := 0; i < peers; i += step {
+			r := version(as[i], v)
+			put(t, tab, r)
+		}
+		wg.Wait()
+		f.Release()
 	}
 }

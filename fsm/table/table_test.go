@@ -195,11 +195,11 @@ func TestGrowth(t *testing.T) {
 	for _, o := range []struct {
 		name string
 		table.Options
-	}{{"from nothing", table.Options{}}, {"from a hint", table.Options{Capacity: 50_000}}, {"on the heap", table.Options{OnHeap: true}}} {
+	}{{"from nothing", table.Options{}}, {"from a hint", table.Options{Capacity: 20_000}}, {"on the heap", table.Options{OnHeap: true}}} {
 		t.Run(o.name, func(t *testing.T) {
 			tab := newTable(t, o.Options)
 			r := full
-			const n = 50_000
+			const n = 20_000
 			for i := range n {
 				r.Address, r.LastSeen = address(i), uint32(i)
 				put(t, tab, r)
@@ -232,7 +232,7 @@ func TestChurn(t *testing.T) {
 	tab := newTable(t, table.Options{})
 	r := full
 	const alive = 5_000
-	for i := range 200_000 {
+	for i := range 100_000 {
 		r.Address = address(i)
 		put(t, tab, r)
 		if i >= alive && !tab.Delete(address(i-alive)) {

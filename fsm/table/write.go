@@ -120,8 +120,7 @@ func (t *Table) overwrite(sl *slot, w *words) {
 	case 1:
 		sl[last].Store(w[last])
 	default:
-		t.undo.store(sl)
-		sl[0].Store(w0 + 1)
+		t.begin(sl)
 		for j := 1; j <= last; j++ {
 			if sl[j].Load() != w[j] {
 				sl[j].Store(w[j])
@@ -129,6 +128,12 @@ func (t *Table) overwrite(sl *slot, w *words) {
 		}
 	}
 	sl[0].Store(next)
+}
+
+// begin leaves readers the slot as it is now in undo, and makes its sequence odd.
+func (t *Table) begin(sl *slot) {
+	t.undo.store(sl)
+	sl[0].Store(sl[0].Load() + 1)
 }
 
 // undo is the slot that the writer is changing, as it was before.
