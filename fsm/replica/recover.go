@@ -3,6 +3,7 @@ package replica
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/hashicorp/raft"
 
@@ -75,8 +76,8 @@ func restoreNewest(s *stores, o Options, rec *recovered) (raft.Configuration, er
 		err = o.FSM.Restore(source)
 	}
 	if err != nil {
-		if !errors.Is(err, fsm.ErrTooNew) {
-			err = fmt.Errorf("%w; move the raft directory aside, then let this member join again or restore a backup", err)
+		if !errors.Is(err, fsm.ErrTooNew) && !errors.Is(err, fs.ErrPermission) {
+			err = fmt.Errorf("%w: %w; move the raft directory aside, then let this member join again or restore a backup", ErrDamaged, err)
 		}
 		return raft.Configuration{}, fmt.Errorf("snapshot %s in %s: %w", m.ID, o.Dir, err)
 	}

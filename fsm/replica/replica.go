@@ -52,6 +52,8 @@ type Options struct {
 	// Bootstrap makes an empty directory the only voter of a new cluster. It changes nothing in a directory that
 	// has a log.
 	Bootstrap bool
+	// Voters replace the one that Bootstrap makes. All of them must be given the same.
+	Voters []raft.Server
 
 	// Timing of Raft; zero fields: quick ones for a sole voter, else those for members far apart.
 	Heartbeat, Election, LeaderLease, CommitTimeout time.Duration
@@ -96,9 +98,10 @@ func (r *Replica) prepare() error {
 		return fmt.Errorf("read %s: %w", r.stores.path, err)
 	}
 	if !exists && r.opts.Bootstrap {
-		conf := raft.Configuration{Servers: []raft.Server{{
-			ID: raft.ServerID(r.opts.ID), Address: r.opts.Transport.LocalAddr(),
-		}}}
+		conf := raft.Configuration{Servers: r.opts.Voters}
+		if len(conf.Servers) == 0 {
+			conf.Servers = []raft.Server{{ID: raft.ServerID(r.opts.ID), Address: r.opts.Transport.LocalAddr()}}
+		}
 		if err := raft.BootstrapCluster(r.config(), r.stores.log, r.stores.bolt, r.stores.snapshots, r.opts.Transport, conf); err != nil {
 			return fmt.Errorf("bootstrap %s: %w", r.opts.Dir, err)
 		}
