@@ -1,0 +1,367 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rootd/rootd/cmd/internal/build"
+	"github.com/rootd/rootd/cmd/internal/datadir"
+	"github.com/rootd/rootd/fsm"
+	"github.com/rootd/rootd/fsm/propose"
+	"github.com/rootd/rootd/fsm/replica"
+	"github.com/rootd/rootd/fsm/table"
+	"github.com/rootd/rootd/packetpath"
+	"github.com/rootd/rootd/packetpath/gather"
+	"github.com/rootd/rootd/packetpath/udp"
+	"github.com/rootd/rootd/transport/admin"
+)
+
+// selfID is this member's number in the log. A cluster of one has member 1.
+const selfID table.MemberID = 1
+
+// member is a running rootd: what the packages below made of the configuration, wired together.
+type member struct {
+	cfg       *Config
+	name      string
+	log       *slog.Logger
+	started   time.Time
+	dir       *datadir.Dir
+	sockets   *packetpath.Sockets
+	http      net.Listener // nil: none
+	admin     net.Listener
+	fsm       *fsm.FSM
+	replica   *replica.Replica
+	proposer  *propose.Proposer
+	sightings *epochSink
+	root      *packetpath.Root
+	notify    *notifier
+	rates     rates
+}
+
+// run is the life of rootd. It opens everything that can be refused first, sockets before files, so that a refusal
+// leaves the disk as it was; then it serves until ctx ends.
+func run(ctx context.Context, cfg *Config, stderr io.Writer) (err error) {
+	m := &member{cfg: cfg, log: newLogger(cfg.Log, stderr), started: time.Now()}
+	defer func() { err = errors.Join(err, m.close()) }()
+	if err := m.open(stderr); err != nil {
+		return err
+	}
+	return m.serve(ctx)
+}
+
+func (m *member) open(stderr io.Writer) error {
+	cfg := m.cfg
+	cfg.UDP.Workers, cfg.Limits.ValidationWorkers = cfg.Workers(), cfg.ValidationWorkers() // before serve raises GOMAXPROCS
+	var err error
+	if m.name, err = memberNameOf(cfg); err != nil {
+		return err
+	}
+	if m.notify, err = newNotifier(); err != nil {
+		return err
+	}
+	if m.sockets, err = packetpath.Listen(cfg.Listen, cfg.Workers(), udp.Listen, udp.Options{
+		RecvBuffer: int(cfg.UDP.ReceiveBuffer), SendBuffer: int(cfg.UDP.SendBuffer),
+	}); err != nil {
+		return hint(err, syscall.EADDRINUSE, "stop what uses the port (another rootd, zerotier-one), or choose another one with -listen")
+	}
+	if cfg.HTTP.Listen.IsValid() {
+		if m.http, err = net.Listen("tcp", cfg.HTTP.Listen.String()); err != nil {
+			return hint(err, syscall.EADDRINUSE, "choose another address with -http-listen, or \"off\"")
+		}
+	}
+	if err := m.openDir(stderr); err != nil {
+		return err
+	}
+	if m.fsm, err = fsm.New(fsm.Options{
+		Logger: m.log, Table: table.Options{HugePages: cfg.Peers.HugePages},
+	}); err != nil {
+		return err
+	}
+	_, transport := raft.NewInmemTransport(raft.ServerAddress(m.name))
+	if m.replica, err = replica.Open(replica.Options{
+		Dir: m.dir.RaftDir(), ID: fmt.Sprint(selfID), FSM: m.fsm, Transport: transport, Logger: m.log, Bootstrap: true,
+	}); err != nil {
+		return err
+	}
+	if c := m.fsm.View().State().Cluster; c.Bootstrapped() && c.Root != m.dir.Identity.Identity {
+		return &hinted{
+			fmt.Errorf("the log in %s belongs to root %v, identity.secret to %v", m.dir.RaftDir(), c.Root.Address, m.dir.Identity.Address),
+			"one of the two was replaced: put the right pair back from a backup",
+		}
+	}
+	if m.admin, err = admin.Listen(cfg.AdminSocket()); err != nil {
+		return err
+	}
+	return m.wire()
+}
+
+// openDir opens the data directory, or makes one, and says so.
+func (m *member) openDir(stderr io.Writer) (err error) {
+	o := datadir.Options{Name: m.name, Endpoints: m.cfg.Endpoints, WorldID: m.cfg.Planet.WorldID, Now: time.Now()}
+	var warnings []string
+	if len(o.Endpoints) == 0 {
+		addrs, err := datadir.InterfaceAddrs()
+		if err != nil {
+			return err
+		}
+		o.Endpoints, warnings = datadir.GuessEndpoints(m.sockets.Addrs(), addrs)
+	}
+	if m.dir, err = datadir.OpenOrCreate(m.cfg.DataDir, o); err != nil {
+		return err
+	}
+	if m.dir.Created {
+		m.dir.Warnings = append(warnings, m.dir.Warnings...)
+		welcome(stderr, m.dir)
+	}
+	return nil
+}
+
+// welcome says what a first start made, and what a client has to do with it.
+func welcome(w io.Writer, d *datadir.Dir) {
+	var endpoints []string
+	for _, r := range d.Planet.Roots {
+		for _, e := range r.Endpoints {
+			endpoints = append(endpoints, e.String())
+		}
+	}
+	fmt.Fprintf(w, `rootd made a new root in %[1]s:
+  root       %[2]v at %[3]s
+  planet     %[1]s/planet (world %016[4]x)
+  keys       identity.secret and planet.key: back both up, and show them to nobody
+To use it, copy the planet to each client as "planet" in its home directory and restart zerotier-one there:
+  Linux /var/lib/zerotier-one/   macOS "/Library/Application Support/ZeroTier/One/"   Windows C:\ProgramData\ZeroTier\One\
+`, d.Path, d.Identity.Address, strings.Join(endpoints, ", "), d.Planet.ID)
+	for _, s := range d.Warnings {
+		fmt.Fprintln(w, "warning:", s)
+	}
+}
+
+// wire joins the packet path to the log.
+func (m *member) wire() error {
+	cfg := m.cfg
+	m.proposer = propose.New(propose.Options{
+		View: m.fsm.View(), Applier: m.replica, Logger: m.log,
+	})
+	moons, err := readMoons(m.dir.Path)
+	if err != nil {
+		return err
+	}
+	m.sightings = &epochSink{next: m.proposer}
+	m.root = packetpath.New(packetpath.Options{
+		Sockets: m.sockets, Identity: m.dir.Identity, View: m.fsm.View(), Sink: m.sightings,
+		Groups: gather.New(gather.Options{MaxGroupsPerPeer: cfg.Multicast.GroupsPerPeer}),
+		Limits: packetpath.Limits{
+			NewcomerRate: cfg.Limits.NewIdentityRate, NewcomerBurst: cfg.Limits.NewIdentityBurst,
+			ValidationWorkers: cfg.ValidationWorkers(), ValidationQueue: cfg.Limits.ValidationQueue,
+			HelloRate: cfg.Limits.HelloRate, HelloBurst: cfg.Limits.HelloBurst,
+			WhoisRate: cfg.Limits.WhoisRate, WhoisBurst: cfg.Limits.WhoisBurst,
+			EchoRate: cfg.Limits.EchoRate, EchoBurst: cfg.Limits.EchoBurst,
+			GatherRate: cfg.Multicast.GatherRate, GatherBurst: cfg.Multicast.GatherBurst, GatherMax: cfg.Multicast.GatherMax,
+			PlanetInterval: cfg.Limits.PlanetInterval,
+			RelayFrom:      float64(cfg.Relay.SourceRate), RelayTo: float64(cfg.Relay.DestinationRate),
+			IntroductionInterval: cfg.Relay.IntroductionInterval,
+			MaxSessions:          cfg.Peers.MaxSessions,
+		},
+		Version: softwareVersion(), KeepWarm: cfg.Peers.KeepWarm, AES: cfg.Crypto.AES, Moons: moons, Log: m.log,
+	})
+	return nil
+}
+
+// serve runs everything and returns when all of it has ended. The order of the end: no more packets; what they
+// brought about goes into the log; the log is closed. The admin socket and the metrics stay until then.
+func (m *member) serve(ctx context.Context) error {
+	// Hashing strangers' identities has threads of its own, of low priority; without processors of their own in Go's
+	// eyes they would hold up the packet path all the same.
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + m.cfg.ValidationWorkers())
+
+	g, serving := errgroup.WithContext(ctx)
+	last := context.WithoutCancel(ctx)
+	proposing, stopProposing := context.WithCancel(last)
+	logging, stopLogging := context.WithCancel(last)
+	asking, stopAsking := context.WithCancel(last)
+	stop := func() { stopProposing(); stopLogging(); stopAsking() }
+	defer stop()
+
+	registry, err := newRegistry(m)
+	if err != nil {
+		return err
+	}
+	g.Go(func() error {
+		defer stopProposing()
+		return m.root.Run(serving)
+	})
+	g.Go(func() error {
+		defer stopLogging()
+		return m.proposer.Run(proposing)
+	})
+	g.Go(func() error {
+		defer stopAsking()
+		return m.replica.Run(logging)
+	})
+	g.Go(func() error { return m.announce(serving) })
+	g.Go(func() error { return m.followPlanet(serving) })
+	g.Go(func() error { return m.rates.run(serving, m.root, m.replica) })
+	g.Go(func() error { return admin.NewServer(source{m}, m.log).Run(asking, m.admin) })
+	if m.http != nil {
+		g.Go(func() error { return serveHTTP(asking, m, registry, m.http) })
+	}
+	g.Go(func() error {
+		<-serving.Done()
+		m.log.Info("stopping", "reason", context.Cause(serving).Error())
+		return m.notify.stopping()
+	})
+	m.log.Info("serving", "root", m.dir.Identity.Address.String(), "listen", fmt.Sprint(m.sockets.Addrs()), "version", build.Current().Version)
+	err = g.Wait()
+	m.log.Info("stopped")
+	return err
+}
+
+// announce puts this life of the member into the log as soon as there is a leader, and what a new log lacks. The
+// packet path serves meanwhile: from what the log said before, or as a root that knows nobody yet.
+func (m *member) announce(ctx context.Context) error {
+	if err := m.replica.WaitReady(ctx); err != nil {
+		return nothingIfDone(ctx, err)
+	}
+	state := m.fsm.View().State()
+	if !state.Cluster.Bootstrapped() {
+		b := &fsm.Bootstrap{Name: m.name, Root: m.dir.Identity.Identity, Created: time.Now().UnixMilli()}
+		_, _ = rand.Read(b.ID[:]) // never fails
+		if _, err := m.propose(ctx, b); err != nil {
+			return nothingIfDone(ctx, err)
+		}
+	}
+	if state.Planet == nil {
+		if _, err := m.propose(ctx, &fsm.PublishPlanet{World: m.dir.PlanetRaw}); err != nil {
+			return nothingIfDone(ctx, err)
+		}
+	}
+	r, err := m.propose(ctx, &fsm.MemberUp{ID: selfID, Name: m.name, Endpoints: m.endpoints(), Version: build.Current().Version})
+	if err != nil {
+		return nothingIfDone(ctx, err)
+	}
+	m.sightings.begin(r.Epoch)
+	m.log.Info("member is up", "epoch", r.Epoch, "peers", m.fsm.View().State().Peers)
+	if err := m.notify.ready(fmt.Sprintf("root %v", m.dir.Identity.Address)); err != nil {
+		return err
+	}
+	return m.notify.run(ctx, func() bool { return m.replica.Stats().Running })
+}
+
+// propose puts one command into the log.
+func (m *member) propose(ctx context.Context, c fsm.Command) (fsm.Response, error) {
+	entry, err := fsm.Encode(c)
+	if err != nil {
+		return fsm.Response{}, err
+	}
+	r, err := m.replica.Apply(ctx, entry)
+	if err != nil {
+		return r, fmt.Errorf("log %v: %w", c.Kind(), err)
+	}
+	return r, nil
+}
+
+// endpoints are those the planet gives this root.
+func (m *member) endpoints() []netip.AddrPort {
+	world := m.dir.Planet
+	if p := m.fsm.View().State().Planet; p != nil {
+		world = p.World
+	}
+	for _, r := range world.Roots {
+		if r.Identity == m.dir.Identity.Identity {
+			return r.Endpoints
+		}
+	}
+	return nil
+}
+
+// followPlanet keeps the planet's file what the log says it is: it is what an operator copies to new clients.
+func (m *member) followPlanet(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		if p := m.fsm.View().State().Planet; p != nil && p.World.Timestamp > m.dir.Planet.Timestamp {
+			if err := m.dir.SetPlanet(p.Raw); err != nil {
+				m.log.Error("planet file not written", "error", err)
+			} else {
+				m.log.Info("planet changed", "timestamp", p.World.Timestamp, "fingerprint", datadir.Fingerprint(p.Raw))
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// close releases what open opened; what ran is closed already.
+func (m *member) close() error {
+	var errs []error
+	if m.sockets != nil {
+		_ = m.sockets.Close()
+	}
+	if m.http != nil {
+		_ = m.http.Close()
+	}
+	if m.admin != nil {
+		_ = m.admin.Close()
+	}
+	if m.replica != nil {
+		errs = append(errs, m.replica.Close())
+	}
+	if m.dir != nil {
+		errs = append(errs, m.dir.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func memberNameOf(cfg *Config) (string, error) {
+	if cfg.Name != "" {
+		return cfg.Name, nil
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return "", &hinted{err, "give the member a name with -name"}
+	}
+	host, _, _ = strings.Cut(host, ".")
+	return host, nil
+}
+
+func nothingIfDone(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// hinted is an error with the way out.
+type hinted struct {
+	err  error
+	hint string
+}
+
+func (h *hinted) Error() string { return h.err.Error() }
+func (h *hinted) Unwrap() error { return h.err }
+func (h *hinted) Hint() string  { return h.hint }
+
+// hint adds a way out to an error of one kind.
+func hint(err, kind error, way string) error {
+	if errors.Is(err, kind) {
+		return &hinted{err, way}
+	}
+	return err
+}
