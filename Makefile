@@ -9,6 +9,7 @@ GO       ?= go
 PKGS     ?= ./...
 DURATION ?=
 CLIENTS  ?= 200
+RELAY    ?=
 BENCH    ?= .
 COUNT    ?= 1
 FUZZTIME ?= 30s
@@ -26,8 +27,8 @@ build: ## Build rootd, rootctl, rootswarm and the demo into bin/
 	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X $(BUILD).version=$(VERSION)' -o bin/ ./cmd/...
 
 .PHONY: run
-run: build ## Run a demo: a root and a swarm of clients, with a live table [DURATION=60s] [CLIENTS=200]
-	@exec bin/demo -clients $(CLIENTS) $(if $(DURATION),-duration $(DURATION))
+run: build ## Run a demo: a root and a swarm of clients, with a live table [DURATION=60s] [CLIENTS=200] [RELAY=1]
+	@exec bin/demo -clients $(CLIENTS) $(if $(DURATION),-duration $(DURATION)) $(if $(RELAY),-relay)
 
 .PHONY: test
 test: ## Run all tests [PKGS=./...]
@@ -51,7 +52,7 @@ lint: ## Check format, vet, linters, import arrows
 
 .PHONY: soak
 soak: build ## Run the demo for long, with rootd killed every 30 s [DURATION=1h] [CLIENTS=200]
-	@exec bin/demo -clients $(CLIENTS) -duration $(or $(DURATION),1h) -kill-every 30s
+	@exec bin/demo -clients $(CLIENTS) -duration $(or $(DURATION),1h) -relay -kill-every 30s
 
 .PHONY: dist
 dist: ## Build release archives for linux, darwin and freebsd into dist/, reproducibly

@@ -28,6 +28,7 @@ type demo struct {
 	bin            string
 	clients        int
 	duration       time.Duration // 0 = until the context ends
+	relay          bool          // the clients cannot reach each other
 	killEvery      time.Duration // 0 = never
 	stdout, stderr io.Writer
 
@@ -93,6 +94,9 @@ func (d *demo) startSwarm() error {
 		"-planet", filepath.Join(d.root.DataDir, "planet"), "-loopback",
 		"-clients", strconv.Itoa(d.clients), "-frame-every", "200ms",
 		"-pid", strconv.Itoa(d.root.Process().PID()),
+	}
+	if d.relay {
+		args = append(args, "-relay")
 	}
 	if d.duration > 0 {
 		// The clients' time is measured from when all have arrived.

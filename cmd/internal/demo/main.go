@@ -46,6 +46,7 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	flags.StringVar(&d.bin, "bin", filepath.Dir(self), "`directory` of rootd and rootswarm")
 	flags.IntVar(&d.clients, "clients", 200, "number of simulated clients")
 	flags.DurationVar(&d.duration, "duration", 0, "end after this long; 0: at Ctrl-C")
+	flags.BoolVar(&d.relay, "relay", false, "the clients cannot reach each other: all they say goes through the root")
 	flags.DurationVar(&d.killEvery, "kill-every", 0, "kill rootd this often and start it again; 0: never")
 	if err := flags.Parse(args); err != nil {
 		return err

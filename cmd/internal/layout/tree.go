@@ -57,7 +57,9 @@ func (f *File) Imports() []string {
 }
 
 // generated are the top-level names that the build makes and the repository ignores.
-func generated() []string { return []string{".git/", "bin/", "dist/", "run/"} }
+func generated() []string {
+	return []string{".git/", "bin/", "dist/", "run/", "rootd", "rootctl", "rootswarm"}
+}
 
 // Load reads the tree. It fails when a Go file cannot be parsed.
 func Load(fsys fs.FS) (*Tree, error) {
@@ -72,8 +74,10 @@ func Load(fsys fs.FS) (*Tree, error) {
 			if d.IsDir() {
 				top += "/"
 			}
-			if slices.Contains(generated(), top) {
+			if slices.Contains(generated(), top) && d.IsDir() {
 				return fs.SkipDir
+			} else if slices.Contains(generated(), top) {
+				return nil
 			}
 			t.Top = append(t.Top, top)
 		}
