@@ -355,3 +355,38 @@ func TestOfferDoesNotAllocateForWhatIsKnown(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// BenchmarkOffer offers what the view says already: nearly all there is.
+func BenchmarkOffer(b *testing.B) {
+	c := newCluster(b)
+	p := propose.New(propose.Options{View: c.fsm.View(), Applier: c})
+	var ss []fsm.Sighting
+	for a := range vl1.Address(1000) {
+		s := seen(a+1, "192.0.2.1:1")
+		c.must(fsm.Changes{{Address: a + 1, HasKey: true, Key: s.Identity.Key, Member: 1, Epoch: 1, V4: s.Endpoint, Protocol: 11, Major: 1, Minor: 14, Revision: 2}})
+		ss = append(ss, s)
+	}
+	b.ReportAllocs()
+	n := 0
+	for b.Loop() {
+		p.Offer(ss[n%1000 : n%1000+1])
+		n++
+	}
+}
+
+// BenchmarkNewPeers runs new peers through the proposer into a log in memory.
+func BenchmarkNewPeers(b *testing.B) {
+	c := newCluster(b)
+	p := propose.New(propose.Options{View: c.fsm.View(), Applier: c, MaxPending: 10_000_000})
+	ctx, cancel := context.WithCancel(b.Context())
+	done := make(chan error)
+	go func() { done <- p.Run(ctx) }()
+	n := vl1.Address(0)
+	for b.Loop() {
+		n++
+		p.Offer([]fsm.Sighting{seen(n, "192.0.2.1:1")})
+	}
+	cancel()
+	<-done
+	b.ReportMetric(float64(c.fsm.View().State().Peers)/b.Elapsed().Seconds(), "applied/s")
+}
