@@ -176,7 +176,7 @@ func (m *member) wire() error {
 			IntroductionInterval: cfg.Relay.IntroductionInterval,
 			MaxSessions:          cfg.Peers.MaxSessions,
 		},
-		Version: softwareVersion(), KeepWarm: cfg.Peers.KeepWarm, AES: cfg.Crypto.AES, Moons: moons, Log: m.log,
+		Version: parseSoftwareVersion(build.Current().Version), KeepWarm: cfg.Peers.KeepWarm, AES: cfg.Crypto.AES, Moons: moons, Log: m.log,
 	})
 	return nil
 }

@@ -268,10 +268,10 @@ func versionText(protocol, major, minor uint8, revision uint16) string {
 	return fmt.Sprintf("%d.%d.%d", major, minor, revision)
 }
 
-// softwareVersion is what clients are told: the release's numbers, or 0.0.0.
-func softwareVersion() packetpath.Version {
+// parseSoftwareVersion turns the version of the build into what clients are told: the release's numbers, or 0.0.0.
+func parseSoftwareVersion(text string) packetpath.Version {
 	var v packetpath.Version
-	_, err := fmt.Sscanf(strings.TrimPrefix(build.Current().Version, "v"), "%d.%d.%d", &v.Major, &v.Minor, &v.Revision)
+	_, err := fmt.Sscanf(strings.TrimPrefix(text, "v"), "%d.%d.%d", &v.Major, &v.Minor, &v.Revision)
 	if err != nil || v == (packetpath.Version{Major: 1, Minor: 1}) { // clients take 1.1.0 for a release with a bug
 		return packetpath.Version{}
 	}
