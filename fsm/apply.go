@@ -162,7 +162,7 @@ func (f *FSM) change(c *Change, seen uint32) {
 		n.Created++
 	}
 	n.Changes++
-	r.LastSeen = max(r.LastSeen, seen)
+	r.LastSeen = seen // the log's time never goes back
 	if c.V4.IsValid() || c.V6.IsValid() {
 		f.attach(r, c)
 	}

@@ -192,6 +192,24 @@ func TestFullEntriesGoAtOnceAndSeveralAtATime(t *testing.T) {
 	})
 }
 
+// Entries may be committed in any order, so a peer is in one at a time.
+func TestOneEntryAtATimePerPeer(t *testing.T) {
+	in(t, nil, func(t *testing.T, c *cluster, p *propose.Proposer) {
+		c.set(func() { c.slow, c.most = 200*time.Millisecond, 0 })
+		s := seen(5, "192.0.2.1:1")
+		for planet := range uint64(4) {
+			s.Planet = planet + 1
+			p.Offer([]fsm.Sighting{s})
+			pass(50 * time.Millisecond)
+		}
+		pass(time.Second)
+		r, _ := c.peer(5)
+		if n := len(c.taken()); n != 2 || c.most != 1 || r.Planet != 4 {
+			t.Errorf("%d entries, %d at a time, planet %d", n, c.most, r.Planet)
+		}
+	})
+}
+
 // What goes into the log at once, what later, and what not.
 func TestRates(t *testing.T) {
 	in(t, nil, func(t *testing.T, c *cluster, p *propose.Proposer) {
@@ -222,7 +240,9 @@ func TestRates(t *testing.T) {
 		s.Member = 2
 		changes("another member", 1, s)
 		s.Endpoint = netip.MustParseAddrPort("192.0.2.10:2")
-		pass(10 * time.Minute)
+		pass(9 * time.Minute)
+		changes("another endpoint, still too soon", 0, s)
+		pass(time.Minute)
 		changes("another endpoint, later", 1, s)
 		s.Epoch = 7
 		changes("a life of a member that the log does not know", 0, s)
@@ -230,7 +250,7 @@ func TestRates(t *testing.T) {
 		other := s
 		other.Identity.Key[3] = 9
 		changes("another identity", 0, other)
-		if m := p.Metrics(); m.Collisions != 1 || m.Unvalidated != 1 || m.Deferred != 2 {
+		if m := p.Metrics(); m.Collisions != 1 || m.Unvalidated != 1 || m.Deferred != 3 {
 			t.Errorf("%+v", m)
 		}
 	})

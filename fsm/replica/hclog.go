@@ -41,6 +41,9 @@ func slogLevel(l hclog.Level) slog.Level {
 // Log implements [hclog.Logger].
 func (h *hcLog) Log(level hclog.Level, msg string, args ...any) {
 	ctx := context.Background()
+	if msg == "skipping application of old log" { // what recovery replayed is handed over again, see commitLog.GetCommitIndex
+		level = hclog.Debug
+	}
 	if l := slogLevel(level); h.log.Enabled(ctx, l) {
 		h.log.Log(ctx, l, msg, attrs(args)...)
 	}
