@@ -46,7 +46,7 @@ type Options struct {
 	Dir       string         // holds raft.db and snapshots; made if missing
 	ID        string         // of this member, for all time
 	FSM       *fsm.FSM       // at the beginning of the log
-	Transport raft.Transport // with pre-vote. It is closed by nobody here
+	Transport raft.Transport // with pre-vote. Closed when Run ends, if it can be closed
 	Logger    *slog.Logger   // nil: none
 
 	// Bootstrap makes an empty directory the only voter of a new cluster. It changes nothing in a directory that
@@ -93,6 +93,9 @@ func Open(o Options) (*Replica, error) {
 
 // prepare bootstraps an empty replica, or recovers the state of another.
 func (r *Replica) prepare() error {
+	if err := r.stores.claim(r.opts.ID); err != nil {
+		return err
+	}
 	exists, err := raft.HasExistingState(r.stores.log, r.stores.bolt, r.stores.snapshots)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", r.stores.path, err)

@@ -194,3 +194,13 @@ func TestRefusesToLogNonsense(t *testing.T) {
 		t.Error("the state does not know the voter")
 	}
 }
+
+func TestAnotherMembersLogIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	if err := alone(t, dir, nil).stop(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := replica.Open(options(dir, "b", transport("b"), newFSM(t))); !errors.Is(err, replica.ErrForeign) {
+		t.Errorf("error %v", err)
+	}
+}

@@ -87,6 +87,19 @@ func openStores(o Options) (*stores, error) {
 	return s, nil
 }
 
+// claim makes the log this member's, for good: a log under another ID would vote twice.
+func (s *stores) claim(id string) error {
+	key := []byte("RootdMember")
+	owner, err := s.bolt.Get(key)
+	switch {
+	case errors.Is(err, raftboltdb.ErrKeyNotFound):
+		err = s.bolt.Set(key, []byte(id))
+	case err == nil && string(owner) != id:
+		err = fmt.Errorf("%w of member %q: it belongs to %q", ErrForeign, id, owner)
+	}
+	return explain(s.path, err)
+}
+
 // checkBolt looks at an existing database without changing it.
 func checkBolt(path string) error {
 	fi, err := os.Stat(path)
