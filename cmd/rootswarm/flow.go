@@ -39,7 +39,7 @@ const never = math.MaxInt64
 type traffic struct {
 	network uint64
 	roots   map[vl1.Address]bool
-	payload []byte
+	size    int // of a frame, bytes
 	start   time.Time
 	measure bool
 	stop    bool
@@ -65,7 +65,7 @@ func (s *shard) drive(m *member) {
 		f.exact = float64(s.env.Now)
 	}
 	for f.exact <= float64(s.env.Now) {
-		b := s.traffic.payload
+		b := s.frame
 		binary.BigEndian.PutUint32(b, frameMagic)
 		b[4] = 0
 		if s.traffic.measure {

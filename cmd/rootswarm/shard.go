@@ -36,6 +36,7 @@ type shard struct {
 	count   counters
 	failed  error
 	traffic *traffic
+	frame   []byte // that is being sent
 }
 
 // member is a client of the shard.

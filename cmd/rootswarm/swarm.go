@@ -30,7 +30,7 @@ func newSwarm(cfg *config, ids []*vl1.SecretIdentity) (s *swarm, err error) {
 			s.close()
 		}
 	}()
-	s.traffic = traffic{network: cfg.network, payload: make([]byte, cfg.frameSize), start: time.Now()}
+	s.traffic = traffic{network: cfg.network, size: cfg.frameSize, start: time.Now()}
 	s.traffic.roots = make(map[vl1.Address]bool)
 	for _, r := range cfg.planet.Roots {
 		s.traffic.roots[r.Identity.Address] = true
@@ -104,6 +104,7 @@ func (s *swarm) open() error {
 		sh := newShard(c, time.Now())
 		sh.roots = roots
 		sh.traffic = &s.traffic
+		sh.frame = make([]byte, s.traffic.size)
 		s.shards = append(s.shards, sh)
 	}
 	return nil
