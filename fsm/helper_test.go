@@ -162,11 +162,15 @@ func commands() *rapid.Generator[fsm.Command] {
 		case 1:
 			return &fsm.Expire{Cutoff: rapid.Uint32Range(122_000_000, 122_200_000).Draw(t, "cutoff"), Addresses: addressLists().Draw(t, "old")}
 		case 2:
-			return &fsm.MemberUp{ID: table.MemberID(rapid.Uint16Range(1, 3).Draw(t, "id")), Name: "m", Version: "1.0",
-				Endpoints: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.9:9993"), netip.MustParseAddrPort("[2001:db8::9]:9993")}}
+			return &fsm.MemberUp{
+				ID: table.MemberID(rapid.Uint16Range(1, 3).Draw(t, "id")), Name: "m", Version: "1.0",
+				Endpoints: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.9:9993"), netip.MustParseAddrPort("[2001:db8::9]:9993")},
+			}
 		case 3:
-			return &fsm.Set{Key: rapid.SampledFrom([]string{"max_peers", "peer_expiry", "nonsense"}).Draw(t, "key"),
-				Value: rapid.SampledFrom([]string{"", "30", "48h"}).Draw(t, "value")}
+			return &fsm.Set{
+				Key:   rapid.SampledFrom([]string{"max_peers", "peer_expiry", "nonsense"}).Draw(t, "key"),
+				Value: rapid.SampledFrom([]string{"", "30", "48h"}).Draw(t, "value"),
+			}
 		case 4:
 			w := vl1.World{Type: vl1.WorldPlanet, ID: 77, Timestamp: rapid.Uint64Range(1, 9).Draw(t, "timestamp")}
 			return &fsm.PublishPlanet{World: w.AppendBinary(nil)}

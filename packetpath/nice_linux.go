@@ -12,5 +12,4 @@ import (
 func lowPriority() {
 	runtime.LockOSThread() // never unlocked: the runtime ends the thread with the goroutine
 	_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), 19)
-
 }

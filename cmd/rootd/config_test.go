@@ -108,7 +108,8 @@ func TestMistakes(t *testing.T) {
 		{"socket path", "data_dir = \"/" + strings.Repeat("d", 120) + "\"", nil, []string{"admin.socket: "}},
 		{"flags", "", []string{"-udp-workers", "many", "-udp-send-buffer", "1KiB"}, []string{`-udp-workers: "many" is not a whole number`, "-udp-send-buffer: 1KiB is not between 64KiB and 1GiB"}},
 		{
-			"several in the order of the file, flags last", "lisen = 1\n[peers]\nmax_sessions = 0\n[limits]\necho_rate = true\n", []string{"-log-level", "x"},
+			"several in the order of the file, flags last", "lisen = 1\n[peers]\nmax_sessions = 0\n[limits]\necho_rate = true\n",
+			[]string{"-log-level", "x"},
 			[]string{":1: lisen", ":3: peers.max_sessions", ":5: limits.echo_rate", "-log-level"},
 		},
 	} {

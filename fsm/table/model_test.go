@@ -54,7 +54,8 @@ func drawRecord(t *rapid.T, a vl1.Address) table.Record {
 func same(t interface {
 	Helper()
 	Errorf(string, ...any)
-}, f *table.Frozen, want map[vl1.Address]table.Record) {
+}, f *table.Frozen, want map[vl1.Address]table.Record,
+) {
 	t.Helper()
 	order := slices.SortedFunc(maps.Keys(want), func(a, b vl1.Address) int {
 		if table.Hash(a) < table.Hash(b) {

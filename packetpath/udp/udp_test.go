@@ -171,8 +171,10 @@ func TestPartialSuccess(t *testing.T) {
 			otherFamily = netip.AddrPortFrom(v4, 9)
 		}
 		tooLong := udp.Message{Buf: make([]byte, 70000), N: 70000, Addr: to}
-		bad := []udp.Message{text("no port", netip.AddrPortFrom(w.host, 0)), text("other family", otherFamily),
-			text("no address", netip.AddrPort{}), tooLong}
+		bad := []udp.Message{
+			text("no port", netip.AddrPortFrom(w.host, 0)), text("other family", otherFamily),
+			text("no address", netip.AddrPort{}), tooLong,
+		}
 		for i, bad := range bad {
 			for at, batch := range [][]udp.Message{
 				{bad, text("1", to), text("2", to)},

@@ -158,8 +158,12 @@ func TestSecretsStayHidden(t *testing.T) {
 	}
 	var out strings.Builder
 	log := slog.New(slog.NewTextHandler(&out, nil))
-	for _, v := range []any{a, *a, k, &k, sk, *sk, struct{ ID *vl1.SecretIdentity }{a},
-		struct{ id vl1.SecretIdentity }{*a}, struct{ k vl1.SigningKey }{*sk}} {
+	for _, v := range []any{
+		a, *a, k, &k, sk, *sk,
+		struct{ ID *vl1.SecretIdentity }{a},
+		struct{ id vl1.SecretIdentity }{*a},
+		struct{ k vl1.SigningKey }{*sk},
+	} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%q", "%d"} {
 			fmt.Fprintf(&out, verb+"\n", v)
 		}
@@ -283,8 +287,10 @@ func TestSigningKeyText(t *testing.T) {
 		t.Errorf("signing key does not survive its text form: %v", err)
 	}
 	other, _ := vl1.GenerateSigningKey()
-	for _, s := range []string{"", sk.SecretString()[:128], sk.SecretString()[:129], sk.SecretString() + "0",
-		other.SecretString()[:129] + sk.SecretString()[129:]} {
+	for _, s := range []string{
+		"", sk.SecretString()[:128], sk.SecretString()[:129], sk.SecretString() + "0",
+		other.SecretString()[:129] + sk.SecretString()[129:],
+	} {
 		if _, err := vl1.ParseSigningKey(s); !errors.Is(err, vl1.ErrIdentity) {
 			t.Errorf("ParseSigningKey of %d characters: %v", len(s), err)
 		}

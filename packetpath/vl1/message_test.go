@@ -197,7 +197,8 @@ func TestMessages(t *testing.T) {
 		}, {
 			"OK(GATHER)", vl1.AppendOKGather(packet(vl1.VerbOK), 99, someGroup, 7, []vl1.Address{1, 0xfe00000002}),
 			ok(vl1.VerbMulticastGather, func(b []byte) (any, error) { return vl1.DecodeOKGather(b) }),
-			vl1.OKGather{Group: someGroup, Total: 7, Members: vl1.AddressList{0, 0, 0, 0, 1, 0xfe, 0, 0, 0, 2}}, 71,
+			vl1.OKGather{Group: someGroup, Total: 7, Members: vl1.AddressList{0, 0, 0, 0, 1, 0xfe, 0, 0, 0, 2}},
+			71,
 		}, {
 			"ERROR", vl1.AppendError(packet(vl1.VerbError), &refusal),
 			func(p vl1.Packet) (any, error) { return vl1.DecodeError(p) }, refusal, 38,
@@ -213,11 +214,13 @@ func TestMessages(t *testing.T) {
 		}, {
 			"RENDEZVOUS 4", vl1.AppendRendezvous(packet(vl1.VerbRendezvous), vl1.Rendezvous{Peer: 5, Endpoint: endpoint4}),
 			func(p vl1.Packet) (any, error) { return vl1.DecodeRendezvous(p) },
-			vl1.Rendezvous{Peer: 5, Endpoint: endpoint4}, 41,
+			vl1.Rendezvous{Peer: 5, Endpoint: endpoint4},
+			41,
 		}, {
 			"RENDEZVOUS 6", vl1.AppendRendezvous(packet(vl1.VerbRendezvous), vl1.Rendezvous{Peer: 5, Endpoint: endpoint6}),
 			func(p vl1.Packet) (any, error) { return vl1.DecodeRendezvous(p) },
-			vl1.Rendezvous{Peer: 5, Endpoint: endpoint6}, 53,
+			vl1.Rendezvous{Peer: 5, Endpoint: endpoint6},
+			53,
 		}, {
 			"PUSH", vl1.AppendPushDirectPaths(packet(vl1.VerbPushDirectPaths), paths...),
 			func(p vl1.Packet) (any, error) { return vl1.DecodePushDirectPaths(p, nil) }, paths, 64,

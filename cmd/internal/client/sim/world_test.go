@@ -131,8 +131,10 @@ func newWorld(t testing.TB, o setting) *world {
 	w.Trace = func(from, to netip.AddrPort, b []byte) {
 		if len(b) >= vl1.HeaderLen && !vl1.IsFragment(b) && vl1.Packet(b).Source() == w.c.Address() && vl1.Packet(b).Hops() == 0 {
 			p := vl1.Packet(b)
-			w.log = append(w.log, sent{at: w.Now - sim.Epoch, to: to, size: len(b),
-				hello: p.Suite() == vl1.SuitePoly1305 && p.Verb() == vl1.VerbHello})
+			w.log = append(w.log, sent{
+				at: w.Now - sim.Epoch, to: to, size: len(b),
+				hello: p.Suite() == vl1.SuitePoly1305 && p.Verb() == vl1.VerbHello,
+			})
 		}
 	}
 	w.node = w.AddClient(w.c, o.nat, socks...)
