@@ -13,6 +13,7 @@ const (
 	shardsPerTick  = 5 // all sessions are visited in 256/5 ticks, about 5 s
 	sessionExpiry  = 3_600_000
 	gatherCleaning = 10_000
+	disownedEvery  = 60_000
 )
 
 // keep is the life of the keeper: it visits all sessions in turn, a few shards a tick, so that its work is spread
@@ -53,6 +54,10 @@ func (w *worker) visit(s *session) {
 // disowned reports whether the log gave the session's address to another identity: the first validated one wins
 // everywhere, and this was not it.
 func (w *worker) disowned(s *session) bool {
+	if w.now-s.checked.Load() < disownedEvery {
+		return false
+	}
+	s.checked.Store(w.now)
 	var rec table.Record
 	return w.root.view.Peer(s.id.Address, &rec) && rec.Key != s.id.Key
 }

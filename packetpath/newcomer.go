@@ -37,6 +37,10 @@ func (w *worker) offload(p vl1.Packet, from origin) {
 	var rec table.Record
 	known := r.sessions.get(p.Source()) != nil || r.view.PeerHot(p.Source(), &rec)
 	if known && !w.contested(p) {
+		if !r.rekeys.Take(from.addr.Addr(), w.now, 1) { // whoever knows a peer's address can pretend to be it
+			w.inc(KnownLimited)
+			return
+		}
 		w.queue(r.queues.known, p, from, KnownQueued, KnownDropped)
 		return
 	}

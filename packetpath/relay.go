@@ -107,6 +107,10 @@ func (w *worker) introduce(source vl1.Address, d *session, from origin) {
 	if at == nil || at.addr != from.addr || !r.pairs.Due(source, d.id.Address, w.now, interval) {
 		return
 	}
+	if !s.meets.Take(w.now, 1, r.limits.IntroductionRate, r.limits.IntroductionBurst) {
+		w.inc(IntroductionsLimited)
+		return
+	}
 	met := w.introduceOn(s, d, live(&s.v4, w.now), live(&d.v4, w.now))
 	met = w.introduceOn(s, d, live(&s.v6, w.now), live(&d.v6, w.now)) || met
 	if met {

@@ -66,6 +66,7 @@ type Root struct {
 	queues    queues
 	pairs     *PairTable
 	newcomers *PrefixLimiter
+	rekeys    *PrefixLimiter
 	fragments *PrefixLimiter
 	sources   *EndpointLimiter
 
@@ -87,6 +88,7 @@ func New(o Options) *Root {
 		queues:    queues{known: make(chan job, knownQueue), unknown: make(chan job, o.Limits.ValidationQueue)},
 		pairs:     NewPairTable(pairSlots),
 		newcomers: NewPrefixLimiter(prefixSlots, o.Limits.NewcomerRate, o.Limits.NewcomerBurst),
+		rekeys:    NewPrefixLimiter(prefixSlots, o.Limits.RekeyRate, o.Limits.RekeyBurst),
 		fragments: NewPrefixLimiter(prefixSlots, fragmentRate, fragmentBurst),
 		sources:   NewEndpointLimiter(prefixSlots, o.Limits.RelayFrom, int(o.Limits.RelayFrom)),
 		assembler: vl1.NewAssembler(assemblies, perSource),

@@ -59,17 +59,18 @@ type session struct {
 
 	best, v4, v6 atomic.Pointer[path]
 
-	heard    atomic.Int64  // ms, last authentic packet by any way
-	sighted  atomic.Int64  // ms, last sighting offered
-	worlds   atomic.Int64  // ms, last time a world was sent
-	version  atomic.Uint64 // protocol<<32 | major<<24 | minor<<16 | revision
-	planet   atomic.Uint64 // ms timestamp of the planet it said to have; 0 unknown
-	hellos   Bucket
-	whois    Bucket
-	echoes   Bucket
-	gathers  Bucket
-	relay    Bucket // bytes relayed to the peer
-	collided atomic.Int64
+	heard   atomic.Int64  // ms, last authentic packet by any way
+	sighted atomic.Int64  // ms, last sighting offered
+	worlds  atomic.Int64  // ms, last time a world was sent
+	version atomic.Uint64 // protocol<<32 | major<<24 | minor<<16 | revision
+	planet  atomic.Uint64 // ms timestamp of the planet it said to have; 0 unknown
+	hellos  Bucket
+	whois   Bucket
+	echoes  Bucket
+	gathers Bucket
+	meets   Bucket       // pairs introduced because the peer sent to the other
+	relay   Bucket       // bytes relayed to the peer
+	checked atomic.Int64 // ms, last time the log was asked whether the identity still holds the address
 
 	mu     sync.Mutex // guards the following fields
 	paths  []*path

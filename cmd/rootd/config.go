@@ -67,6 +67,8 @@ type PeersConfig struct {
 type LimitsConfig struct {
 	NewIdentityRate   float64 // unknown identities, per IPv4 /24 or IPv6 /48
 	NewIdentityBurst  int
+	RekeyRate         float64 // packets of known peers that need a key agreement, per prefix
+	RekeyBurst        int
 	ValidationWorkers int     // goroutines that run the memory-hard hash; 0 = half the CPUs, see [Config.ValidationWorkers]
 	ValidationQueue   int     // identities that wait for one
 	HelloRate         float64 // HELLOs answered, per client
@@ -83,6 +85,8 @@ type RelayConfig struct {
 	SourceRate           Bytes
 	DestinationRate      Bytes
 	IntroductionInterval time.Duration // RENDEZVOUS for one pair at most this often; 0 = never introduce
+	IntroductionRate     float64       // pairs introduced, per sender
+	IntroductionBurst    int
 }
 
 // MulticastConfig bounds the multicast soft state.
@@ -111,13 +115,13 @@ func DefaultConfig() Config {
 			KeepWarm: 25 * time.Second, MaxSessions: 1_000_000, HugePages: true,
 		},
 		Limits: LimitsConfig{
-			NewIdentityRate: 10, NewIdentityBurst: 100, ValidationQueue: 1024,
+			NewIdentityRate: 10, NewIdentityBurst: 100, RekeyRate: 500, RekeyBurst: 5000, ValidationQueue: 1024,
 			HelloRate: 10, HelloBurst: 20, WhoisRate: 20, WhoisBurst: 50, EchoRate: 6, EchoBurst: 12,
 			PlanetInterval: 10 * time.Second,
 		},
 		Relay: RelayConfig{
 			SourceRate: 64 << 20, DestinationRate: 64 << 20,
-			IntroductionInterval: 30 * time.Second,
+			IntroductionInterval: 30 * time.Second, IntroductionRate: 20, IntroductionBurst: 200,
 		},
 		Multicast: MulticastConfig{
 			GroupsPerPeer: 1024, GatherMax: 64, GatherRate: 10, GatherBurst: 50,

@@ -166,6 +166,7 @@ func (m *member) wire() error {
 		Groups: gather.New(gather.Options{MaxGroupsPerPeer: cfg.Multicast.GroupsPerPeer}),
 		Limits: packetpath.Limits{
 			NewcomerRate: cfg.Limits.NewIdentityRate, NewcomerBurst: cfg.Limits.NewIdentityBurst,
+			RekeyRate: cfg.Limits.RekeyRate, RekeyBurst: cfg.Limits.RekeyBurst,
 			ValidationWorkers: cfg.ValidationWorkers(), ValidationQueue: cfg.Limits.ValidationQueue,
 			HelloRate: cfg.Limits.HelloRate, HelloBurst: cfg.Limits.HelloBurst,
 			WhoisRate: cfg.Limits.WhoisRate, WhoisBurst: cfg.Limits.WhoisBurst,
@@ -173,8 +174,9 @@ func (m *member) wire() error {
 			GatherRate: cfg.Multicast.GatherRate, GatherBurst: cfg.Multicast.GatherBurst, GatherMax: cfg.Multicast.GatherMax,
 			PlanetInterval: cfg.Limits.PlanetInterval,
 			RelayFrom:      float64(cfg.Relay.SourceRate), RelayTo: float64(cfg.Relay.DestinationRate),
-			IntroductionInterval: cfg.Relay.IntroductionInterval,
-			MaxSessions:          cfg.Peers.MaxSessions,
+			IntroductionInterval: cfg.Relay.IntroductionInterval, IntroductionRate: cfg.Relay.IntroductionRate,
+			IntroductionBurst: cfg.Relay.IntroductionBurst,
+			MaxSessions:       cfg.Peers.MaxSessions,
 		},
 		Version: parseSoftwareVersion(build.Current().Version), KeepWarm: cfg.Peers.KeepWarm, AES: cfg.Crypto.AES, Moons: moons, Log: m.log,
 	})

@@ -36,11 +36,13 @@ func settings() []setting {
 		{"crypto.aes", "Encrypt with AES-GMAC-SIV for clients whose HELLO allows it; it is understood either way, and all members must agree.", nil, func(c *Config) any { return &c.Crypto.AES }},
 
 		{"peers.keep_warm", "Send a small ECHO to a peer whose path was silent this long, so that its NAT stays open; 0s never does.", durationOrZero("5s", "10m"), func(c *Config) any { return &c.Peers.KeepWarm }},
-		{"peers.max_sessions", "Peers with a live session at this member; the longest silent one makes room.", between(1, 1<<30), func(c *Config) any { return &c.Peers.MaxSessions }},
+		{"peers.max_sessions", "Peers with a live session at this member; new ones beyond are refused until silent ones have expired.", between(1, 1<<30), func(c *Config) any { return &c.Peers.MaxSessions }},
 		{"peers.huge_pages", "Ask the kernel for huge pages for the table of peers.", nil, func(c *Config) any { return &c.Peers.HugePages }},
 
 		{"limits.new_identity_rate", "HELLOs of unknown identities looked at, per second and IPv4 /24 or IPv6 /48.", betweenRate(0.01, 1e6), func(c *Config) any { return &c.Limits.NewIdentityRate }},
 		{"limits.new_identity_burst", "Burst of the same.", between(1, 1e6), func(c *Config) any { return &c.Limits.NewIdentityBurst }},
+		{"limits.rekey_rate", "Packets of known peers that are new to this member, each costing a key agreement, per second and IPv4 /24 or IPv6 /48.", betweenRate(0.1, 1e6), func(c *Config) any { return &c.Limits.RekeyRate }},
+		{"limits.rekey_burst", "Burst of the same.", between(1, 1e6), func(c *Config) any { return &c.Limits.RekeyBurst }},
 		{"limits.validation_workers", "Goroutines that run the memory-hard validation of identities; 0 is half the CPUs.", between(0, 1024), func(c *Config) any { return &c.Limits.ValidationWorkers }},
 		{"limits.validation_queue", "Identities that may wait for validation; beyond it new ones are dropped.", between(1, 1<<20), func(c *Config) any { return &c.Limits.ValidationQueue }},
 		{"limits.hello_rate", "HELLOs answered, per second and client.", betweenRate(0.1, 1e6), func(c *Config) any { return &c.Limits.HelloRate }},
@@ -54,6 +56,8 @@ func settings() []setting {
 		{"relay.source_rate", "Bytes relayed from one peer, per second; 0 is no limit.", bytesOrZero(16<<10, 1<<40), func(c *Config) any { return &c.Relay.SourceRate }},
 		{"relay.destination_rate", "Bytes relayed to one peer, per second; 0 is no limit.", bytesOrZero(16<<10, 1<<40), func(c *Config) any { return &c.Relay.DestinationRate }},
 		{"relay.introduction_interval", "Introduce the same two peers (RENDEZVOUS) at most this often; 0s never does.", durationOrZero("1s", "1h"), func(c *Config) any { return &c.Relay.IntroductionInterval }},
+		{"relay.introduction_rate", "Pairs introduced because one peer sent to another, per second and sender.", betweenRate(0.01, 1e6), func(c *Config) any { return &c.Relay.IntroductionRate }},
+		{"relay.introduction_burst", "Burst of the same.", between(1, 1e6), func(c *Config) any { return &c.Relay.IntroductionBurst }},
 
 		{"multicast.groups_per_peer", "Multicast groups one peer may subscribe to.", between(1, 1<<20), func(c *Config) any { return &c.Multicast.GroupsPerPeer }},
 		{"multicast.gather_max", "Members named in one answer to a GATHER.", between(1, 255), func(c *Config) any { return &c.Multicast.GatherMax }},
