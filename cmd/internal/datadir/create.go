@@ -181,7 +181,7 @@ func create(path string, o Options) (err error) {
 	if err := createPlanet(path, o, id); err != nil {
 		return err
 	}
-	var cluster [8]byte
+	var cluster [clusterIDLen / 2]byte
 	_, _ = rand.Read(cluster[:]) // never fails
 	meta, err := json.MarshalIndent(Meta{Format: Format, Name: o.Name, Cluster: hex.EncodeToString(cluster[:]), Created: o.Now.UTC().Truncate(time.Second)}, "", "  ")
 	if err != nil {

@@ -75,8 +75,22 @@ func (e *Error) Unwrap() error { return e.Err }
 type Meta struct {
 	Format  int       `json:"format"`
 	Name    string    `json:"name"`    // of the member
-	Cluster string    `json:"cluster"` // 16 hexadecimal digits, random
+	Cluster string    `json:"cluster"` // random, 32 hexadecimal digits; see ClusterID
 	Created time.Time `json:"created"`
+}
+
+// ClusterID is the ID that the log of a new cluster begins with.
+func (m *Meta) ClusterID() (id [16]byte) {
+	_, _ = hex.Decode(id[:], []byte(m.Cluster)) // checked when it was read
+	return id
+}
+
+// clusterIDLen is the length of Meta.Cluster.
+const clusterIDLen = 32
+
+func (m *Meta) complete() bool {
+	_, err := hex.DecodeString(m.Cluster)
+	return m.Format >= 1 && m.Name != "" && len(m.Cluster) == clusterIDLen && err == nil
 }
 
 // Dir is a data directory whose files were read and found good.
@@ -192,7 +206,7 @@ func readMeta(path string) (Meta, error) {
 			Path: path, Err: ErrForeign, Why: fmt.Sprintf("format %d, this rootd knows up to %d", m.Format, Format),
 			Way: "a newer rootd made this directory: use that version or a later one",
 		}
-	case m.Format < 1, m.Name == "", len(m.Cluster) != 16:
+	case !m.complete():
 		return m, &Error{Path: path, Err: ErrBroken, Why: "damaged: fields are missing", Way: "restore it from a backup"}
 	}
 	return m, nil

@@ -90,7 +90,7 @@ func TestCreate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !d.Created || d.Meta.Name != "m1" || len(d.Meta.Cluster) != 16 {
+	if !d.Created || d.Meta.Name != "m1" || d.Meta.ClusterID() == [16]byte{} {
 		t.Errorf("created %v, meta %+v", d.Created, d.Meta)
 	}
 	if d.Planet.Timestamp != 1790000000000 || d.Planet.Roots[0].Identity != d.Identity.Identity {
@@ -286,7 +286,8 @@ func TestRefused(t *testing.T) {
 		{"garbage key", write("planet.key", "secret!", 0o600), datadir.ErrBroken, "planet.key: ", "backup"},
 		{"garbage meta", write("rootd.json", "{", 0o644), datadir.ErrBroken, "rootd.json: damaged", "backup"},
 		{"empty meta", write("rootd.json", "{}", 0o644), datadir.ErrBroken, "fields are missing", "backup"},
-		{"newer format", write("rootd.json", `{"format":99,"name":"m1","cluster":"0123456789abcdef"}`, 0o644), datadir.ErrForeign, "format 99, this rootd knows up to 1", "newer rootd"},
+		{"short cluster ID", write("rootd.json", `{"format":1,"name":"m1","cluster":"0123456789abcdef"}`, 0o644), datadir.ErrBroken, "fields are missing", ""},
+		{"newer format", write("rootd.json", `{"format":99,"name":"m1","cluster":"0123456789abcdef0123456789abcdef"}`, 0o644), datadir.ErrForeign, "format 99, this rootd knows up to 1", "newer rootd"},
 		{"foreign directory", both(remove("rootd.json"), write("family.jpg", "", 0o644)), datadir.ErrForeign, "it holds family.jpg", "empty"},
 		{"home of zerotier-one", both(remove("rootd.json"), write("controller.d", "", 0o644)), datadir.ErrForeign, "it holds controller.d", "rootctl init"},
 	} {
