@@ -19,13 +19,13 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"github.com/rootd/rootd/cmd/internal/client"
 	"github.com/rootd/rootd/packetpath/vl1"
-	"math/rand/v2"
 )
 
 func main() {
@@ -41,6 +41,9 @@ const (
 
 // command is main with everything that a test wants to replace.
 func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == "run" {
+		return runCommand(args[1:], stdout, stderr)
+	}
 	cfg, err := parseFlags(args, stderr)
 	if errors.Is(err, flag.ErrHelp) {
 		return 0

@@ -268,3 +268,11 @@ func Planet(key *vl1.SigningKey, at uint64, roots ...*Root) *vl1.World {
 	w.Sign(key)
 	return w
 }
+
+// Replace restarts a node as another client on the same sockets.
+func (n *Net) Replace(node *Node, c *client.Client) {
+	c.SetLabel(node.C.Label())
+	node.C = c
+	node.due = 0
+	n.arm(node)
+}
