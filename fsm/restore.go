@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 
@@ -168,7 +169,7 @@ func (sr *snapshotReader) finish(s *State, peers int, b []byte) error {
 }
 
 func cutOff(what string, err error) error {
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("%w: cut off in %s", ErrDamaged, what)
 	}
 	return fmt.Errorf("read %s: %w", what, err)

@@ -7,7 +7,7 @@ import (
 	"github.com/rootd/rootd/packetpath/vl1"
 )
 
-// What we say we are. Every member and build must say the same protocol, or clients that meet several members
+// ProtocolVersion is what we say we speak. Every member and build must say the same protocol, or clients that meet several members
 // change their cipher with each answer; 11 makes all of them use Salsa20/12-Poly1305, and ECHO as keep-alive.
 const ProtocolVersion = 11
 

@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"math/bits"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 
 	"github.com/rootd/rootd/packetpath/vl1"
@@ -196,10 +197,8 @@ const replayMarks = 64
 // Seen reports whether id is among the last 64 different ones; if not, it is from now on.
 func (r *ReplayWindow) Seen(id uint64) bool {
 	mark := uint32(id * 0x9e3779b97f4a7c15 >> 32)
-	for _, m := range r.marks {
-		if m == mark {
-			return true
-		}
+	if slices.Contains(r.marks, mark) {
+		return true
 	}
 	if len(r.marks) < replayMarks {
 		r.marks = append(r.marks, mark)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -77,7 +76,7 @@ func setup(t *testing.T, env *testscript.Env) error {
 			cancel()
 			return err
 		}
-		s := admin.NewServer(src, slog.New(slog.NewTextHandler(io.Discard, nil)))
+		s := admin.NewServer(src, slog.New(slog.DiscardHandler))
 		running.Go(func() {
 			if err := s.Run(ctx, l); err != nil {
 				t.Error(err)

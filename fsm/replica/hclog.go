@@ -6,6 +6,7 @@ import (
 	"io"
 	"log"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/go-hclog"
@@ -82,7 +83,7 @@ func (h *hcLog) IsError() bool { return h.enabled(hclog.Error) }
 func (h *hcLog) ImpliedArgs() []any { return h.implied }
 
 func (h *hcLog) With(args ...any) hclog.Logger {
-	return &hcLog{log: h.log.With(attrs(args)...), name: h.name, implied: append(h.implied[:len(h.implied):len(h.implied)], args...)}
+	return &hcLog{log: h.log.With(attrs(args)...), name: h.name, implied: append(slices.Clip(h.implied), args...)}
 }
 
 func (h *hcLog) Name() string                   { return h.name }

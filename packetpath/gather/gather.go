@@ -28,6 +28,7 @@ package gather
 
 import (
 	"math/bits"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -209,11 +210,8 @@ func (t *Table) Gather(g Group, asker vl1.Address, limit int, now int64, rnd uin
 	// It needs no memory but the answer, which is short enough to be searched.
 	for j := max(0, n-min(max(limit, 0), MaxAnswer)); j < n; j++ {
 		pick := member(int(below(&rnd, uint64(j)+1)))
-		for _, chosen := range out {
-			if chosen == pick {
-				pick = member(j)
-				break
-			}
+		if slices.Contains(out, pick) {
+			pick = member(j)
 		}
 		out = append(out, pick)
 	}

@@ -68,7 +68,7 @@ func open(addr netip.AddrPort, o Options) (c *conn, err error) {
 	}
 	defer func() {
 		if err != nil {
-			unix.Close(fd) //nolint:errcheck // there is an error to report already
+			_ = unix.Close(fd) // there is an error to report already
 		}
 	}()
 	c = &conn{v4: addr.Addr().Is4(), pktinfo: addr.Addr().IsUnspecified()}

@@ -195,7 +195,7 @@ func benchmarkClient(b *testing.B, to netip.AddrPort) {
 	cpu := cpuTime(b)
 	b.ReportAllocs()
 	b.ResetTimer()
-	for i := 0; i < window/64; i++ {
+	for range window / 64 {
 		send(b, client, msgs...)
 	}
 	for done := 0; done < b.N; {

@@ -289,7 +289,7 @@ func TestDecompressRefuses(t *testing.T) {
 		p[27] |= 0x80
 		return p
 	}
-	tooLong := vl1.Packet(append(vl1.NewPacket(nil, 5, 1, 2, vl1.VerbEcho), make([]byte, vl1.MaxPacket-vl1.HeaderLen+1)...))
+	tooLong := append(vl1.NewPacket(nil, 5, 1, 2, vl1.VerbEcho), make([]byte, vl1.MaxPacket-vl1.HeaderLen+1)...)
 	tooLong = vl1.Compress(tooLong, make([]byte, vl1.MaxPacket))
 	if !tooLong.Compressed() {
 		t.Fatal("did not compress")

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"math/bits"
 
-	"golang.org/x/crypto/salsa20/salsa" //nolint:staticcheck // the fastest Salsa20/20 there is, and not used to encrypt
+	"golang.org/x/crypto/salsa20/salsa" // deprecated, but the fastest Salsa20/20 there is, and not used to encrypt
 )
 
 // The memory-hard hash that ties an address to a public key.

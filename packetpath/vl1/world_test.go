@@ -153,7 +153,7 @@ func TestWorldLimits(t *testing.T) {
 
 func TestInterleave(t *testing.T) {
 	var eps []netip.AddrPort
-	for _, s := range strings.Fields("1.0.0.1:1 1.0.0.2:1 1.0.0.3:1 1.0.0.4:1 [2001::1]:1 [2001::2]:1") {
+	for s := range strings.FieldsSeq("1.0.0.1:1 1.0.0.2:1 1.0.0.3:1 1.0.0.4:1 [2001::1]:1 [2001::2]:1") {
 		eps = append(eps, netip.MustParseAddrPort(s))
 	}
 	families := func(eps []netip.AddrPort) string {

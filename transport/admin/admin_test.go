@@ -88,7 +88,7 @@ func start(t *testing.T, m *member) (*admin.Client, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := admin.NewServer(m, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	s := admin.NewServer(m, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -219,7 +219,7 @@ func TestListCutShort(t *testing.T) {
 }
 
 func TestBadRequests(t *testing.T) {
-	s := admin.NewServer(&member{peers: 3}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	s := admin.NewServer(&member{peers: 3}, slog.New(slog.DiscardHandler))
 	for _, tc := range []struct {
 		method, url, body string
 		status            int
@@ -321,7 +321,7 @@ func TestStopDuringList(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := admin.NewServer(&member{peers: 1 << 30}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	s := admin.NewServer(&member{peers: 1 << 30}, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx, l) }()
@@ -348,7 +348,7 @@ func TestStopDuringList(t *testing.T) {
 }
 
 func FuzzRequests(f *testing.F) {
-	s := admin.NewServer(&member{peers: 3}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	s := admin.NewServer(&member{peers: 3}, slog.New(slog.DiscardHandler))
 	f.Add("GET", "/v1/peers?prefix=00&limit=2&member=%00", "")
 	f.Add("PUT", "/v1/planet", "\x01")
 	f.Add("GET", "/v1/peers/../planet", "")

@@ -103,7 +103,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	if srv.Shutdown(grace) != nil {
 		_ = srv.Close() // whoever is still reading a list is cut off, and notices
 	}
-	<-served
+	<-served // says that it was closed
 	return nil
 }
 

@@ -107,7 +107,7 @@ func (m *Member) Handle(now int64, local, from netip.AddrPort, b []byte) {
 		return
 	}
 	if vl1.IsFragment(b) {
-		m.forward(now, vl1.Fragment(b).Dest(), b)
+		m.forward(vl1.Fragment(b).Dest(), b)
 		return
 	}
 	pkt, err := vl1.ParsePacket(b)
@@ -115,7 +115,7 @@ func (m *Member) Handle(now int64, local, from netip.AddrPort, b []byte) {
 		return
 	}
 	if pkt.Dest() != m.Root.ID.Address {
-		if m.forward(now, pkt.Dest(), b) && !m.NoIntroductions {
+		if m.forward(pkt.Dest(), b) && !m.NoIntroductions {
 			m.introduce(now, pkt.Source(), pkt.Dest())
 		}
 		return
@@ -226,7 +226,7 @@ func (m *Member) write(local, to netip.AddrPort, p *RootPeer, pkt vl1.Packet, ho
 }
 
 // forward relays a datagram to wherever the destination was heard of last, at any member of the root.
-func (m *Member) forward(now int64, to vl1.Address, b []byte) bool {
+func (m *Member) forward(to vl1.Address, b []byte) bool {
 	const maxHops = 3
 	var s *Session
 	at := m
