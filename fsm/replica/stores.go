@@ -119,6 +119,13 @@ func checkBolt(path string) error {
 	}
 	defer db.Close()
 	return db.View(func(tx *bbolt.Tx) error {
+		fi, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		if tx.Size() > fi.Size() {
+			return fmt.Errorf("%w: cut off at %d of %d bytes", ErrDamaged, fi.Size(), tx.Size())
+		}
 		return tx.ForEach(func(name []byte, b *bbolt.Bucket) error {
 			if n := string(name); n != "logs" && n != "conf" {
 				return fmt.Errorf("%w: it has a bucket %q", ErrForeign, n)
