@@ -16,6 +16,19 @@ var places = [...]place{
 	{"Santiago", -33.4, -70.7}, {"Seoul", 37.6, 127.0}, {"Madrid", 40.4, -3.7}, {"Chicago", 41.9, -87.6},
 }
 
+// rttTable has the round trips between all places, ms.
+type rttTable [len(places)][len(places)]int64
+
+func newRTTTable() *rttTable {
+	var t rttTable
+	for i, a := range places {
+		for j, b := range places {
+			t[i][j] = rttMillis(a, b)
+		}
+	}
+	return &t
+}
+
 // rttMillis is the round trip between two places: light in fibre over a path half as long again as the great circle,
 // and 5 ms at the least.
 func rttMillis(a, b place) int64 {

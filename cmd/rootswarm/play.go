@@ -23,7 +23,8 @@ type stage struct {
 	members map[string]*sim.Member
 	planet  *vl1.World
 	actors  []*actor
-	where   map[netip.Addr]place
+	where   map[netip.Addr]int // index into places
+	rtt     *rttTable
 	at      map[netip.Addr]*sim.Member
 	count   counters
 	retired []client.Stats // of clients that were restarted
@@ -35,7 +36,7 @@ type actor struct {
 	node  *sim.Node
 	opts  client.Options
 	nat   *sim.NAT
-	place place
+	place int   // index into places
 	since int64 // without a living member of the first root since, ms; 0: it has one
 	away  int64 // longest such time, ms
 	seq   int
@@ -48,7 +49,7 @@ const frameNet = 1
 func newStage(s *scenario, seed uint64) (*stage, error) {
 	g := &stage{
 		s: s, net: sim.New(seed), rng: rand.New(rand.NewPCG(seed, 3)), members: make(map[string]*sim.Member),
-		where: make(map[netip.Addr]place), at: make(map[netip.Addr]*sim.Member),
+		where: make(map[netip.Addr]int), rtt: newRTTTable(), at: make(map[netip.Addr]*sim.Member),
 	}
 	var err error
 	if g.key, err = vl1.GenerateSigningKey(); err != nil {
@@ -69,7 +70,7 @@ func newStage(s *scenario, seed uint64) (*stage, error) {
 			m := r.NewMember(name, ap)
 			m.NoIntroductions = s.nat == sim.Symmetric
 			g.members[name] = m
-			g.where[ap.Addr()] = places[n%len(places)]
+			g.where[ap.Addr()] = n % len(places)
 			g.at[ap.Addr()] = m
 			n++
 			g.net.AddMember(m)
@@ -102,7 +103,7 @@ func newStage(s *scenario, seed uint64) (*stage, error) {
 				Family: mix.familyOf(i), Identity: id, Planet: g.planet, Seed: seed, Sockets: [2]int{s.sockets, 0},
 				Networks: []uint64{frameNet}, Jitter: 60,
 			},
-			place: places[g.rng.IntN(len(places))],
+			place: g.rng.IntN(len(places)),
 		}
 		g.actors = append(g.actors, a)
 		ext := g.address(62)
@@ -144,7 +145,7 @@ func (g *stage) delay(from, to netip.AddrPort) (int64, bool) {
 	if !g.s.cities {
 		return g.s.rtt.Milliseconds() / 2, true
 	}
-	return rttMillis(g.where[from.Addr()], g.where[to.Addr()]) / 2, true
+	return g.rtt[g.where[from.Addr()]][g.where[to.Addr()]] / 2, true
 }
 
 // talk makes a client send frames to its partner, if the scenario wants that.

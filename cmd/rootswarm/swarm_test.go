@@ -122,7 +122,7 @@ func TestSwarmOnLoopback(t *testing.T) {
 			planet := startRoot(t, nil)
 			args := []string{
 				"-planet", planet, "-synthetic", "-loopback", "-clients", "40", "-sources", "8", "-json", "-quiet",
-				"-mix", "1.14=2,1.10.2=1,1.8=1,1.6.0=1,1.4=1,1.0=1", "-ramp", "200ms", "-warmup", "1500ms", "-duration", "1s",
+				"-mix", "1.14=2,1.10.2=1,1.8=1,1.6.0=1,1.4=1,1.0=1", "-ramp", "100ms", "-warmup", "1s", "-duration", "1s",
 			}
 			var stdout, stderr bytes.Buffer
 			code := command(t.Context(), append(args, strings.Fields(tc.flags)...), &stdout, &stderr)
@@ -155,7 +155,7 @@ func TestLossIsReported(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	code := command(t.Context(), []string{
 		"-planet", planet, "-synthetic", "-loopback", "-clients", "20", "-sources", "4", "-relay", "-frame-every", "20ms",
-		"-ramp", "100ms", "-warmup", "1s", "-duration", "1s", "-max-loss", "0.1", "-quiet",
+		"-ramp", "50ms", "-warmup", "600ms", "-duration", "600ms", "-max-loss", "0.1", "-quiet",
 	}, &stdout, &stderr)
 	if code != exitLimit || !strings.Contains(stderr.String(), "limit exceeded: lost 0.2") {
 		t.Fatalf("exit code %d, stderr:\n%s\nstdout:\n%s", code, &stderr, &stdout)
