@@ -103,7 +103,9 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	if srv.Shutdown(grace) != nil {
 		_ = srv.Close() // whoever is still reading a list is cut off, and notices
 	}
-	<-served // says that it was closed
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve admin socket: %w", err)
+	}
 	return nil
 }
 
