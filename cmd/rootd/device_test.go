@@ -97,16 +97,20 @@ func (d *device) send(p vl1.Packet, s vl1.Suite) {
 	_, _ = d.conn.Write(p) // lost, like any datagram
 }
 
-// hello says HELLO until the root answers.
-func (d *device) hello(t *testing.T) {
+// hello says HELLO until the root answers, and returns the answer.
+func (d *device) hello(t *testing.T) (ok vl1.OKHello) {
 	t.Helper()
-	d.ask(t, vl1.VerbHello, func() {
+	body := d.ask(t, vl1.VerbHello, func() {
 		h := vl1.Hello{
 			Protocol: 11, Major: 1, Minor: 12, Clock: uint64(time.Now().UnixMilli()), Identity: d.id.Identity,
 			HasPlanet: true, PlanetID: d.world.ID, PlanetTimestamp: d.world.Timestamp,
 		}
 		d.send(vl1.AppendHello(d.packet(vl1.VerbHello), &h, &d.key), vl1.SuitePoly1305)
 	})
+	if err := vl1.DecodeOKHello(body, &ok); err != nil {
+		t.Fatal(err)
+	}
+	return ok
 }
 
 // whois asks for an address until the root answers, and returns the identity.

@@ -31,6 +31,17 @@ type binaries struct{ dir string }
 
 func (b binaries) rootd() string     { return filepath.Join(b.dir, "rootd") }
 func (b binaries) rootswarm() string { return filepath.Join(b.dir, "rootswarm") }
+func (b binaries) rootctl() string   { return filepath.Join(b.dir, "rootctl") }
+
+// ctl runs rootctl for the member, which must succeed, and returns what it printed.
+func (b binaries) ctl(t *testing.T, m *procs.Member, args ...string) string {
+	t.Helper()
+	p := procs.StartTest(t, procs.Command{Path: b.rootctl(), Args: append(args, "--data-dir", m.DataDir)})
+	if code, err := p.Wait(deadline(t)); err != nil || code != 0 {
+		t.Fatalf("rootctl %q: exit code %d, %v:\n%s", args, code, err, p.Output())
+	}
+	return p.Output()
+}
 
 func deadline(t *testing.T) context.Context {
 	t.Helper()
@@ -47,7 +58,7 @@ func TestProcess(t *testing.T) {
 		t.Skip("builds and starts processes")
 	}
 	b := binaries{t.TempDir()}
-	if err := procs.Build(deadline(t), b.dir, ".", "../rootswarm"); err != nil {
+	if err := procs.Build(deadline(t), b.dir, ".", "../rootctl", "../rootswarm"); err != nil {
 		t.Fatal(err)
 	}
 	t.Run("starts with nothing", b.startsWithNothing)
@@ -55,6 +66,7 @@ func TestProcess(t *testing.T) {
 	t.Run("second on the same directory", b.second)
 	t.Run("kill under load", b.killUnderLoad)
 	t.Run("restart", b.restart)
+	t.Run("new planet", b.newPlanet)
 }
 
 // startsWithNothing is the first thing that anybody does.
@@ -176,6 +188,50 @@ func (b binaries) restart(t *testing.T) {
 	}
 }
 
+// newPlanet publishes a new version of the planet with rootctl: clients with the old one get it with the answer to
+// their next HELLO, the file for new clients is the new one, and a restart changes nothing about that.
+func (b binaries) newPlanet(t *testing.T) {
+	m := start(t, b.rootd())
+	old := readPlanet(t, m)
+	d := devices(t, 1, old, m.UDP)[0]
+	d.hello(t)
+	waitKnown(t, m, d.id.Address)
+	if said := b.ctl(t, m, "peer", "list"); !strings.Contains(said, d.id.Address.String()) {
+		t.Errorf("rootctl peer list does not list %s:\n%s", d.id.Address, said)
+	}
+
+	file := filepath.Join(t.TempDir(), "planet.new")
+	b.ctl(t, m, "planet", "make", "--from", "current", "--add", "198.51.100.7:9993", "--out", file)
+	b.ctl(t, m, "planet", "publish", file)
+	eventually(t, "the planet's file is the new one", func() bool { return readPlanet(t, m).Timestamp > old.Timestamp })
+	for range 2 {
+		var got *vl1.World
+		eventually(t, "the client gets the planet", func() bool {
+			ok := d.hello(t)
+			if len(ok.Worlds) > 0 {
+				var err error
+				if got, _, err = vl1.DecodeWorld(ok.Worlds); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return got != nil
+		})
+		if err := old.ReplacedBy(got); err != nil {
+			t.Errorf("a client would not take it: %v", err)
+		}
+		if n := len(got.Roots[0].Endpoints); n != 2 {
+			t.Errorf("%d endpoints, want the old and the new", n)
+		}
+		m.Kill()
+		if err := m.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.WaitReady(deadline(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // start starts a member in an empty directory and waits until it serves.
 func start(t *testing.T, binary string) *procs.Member {
 	t.Helper()
@@ -242,17 +298,21 @@ func eventually(t *testing.T, what string, met func() bool) {
 	}
 }
 
-// waitKnown waits until the log knows the peer.
+// waitKnown waits until the log knows the peer: a list shows what the log says, while the member itself may know
+// somebody a moment earlier.
 func waitKnown(t *testing.T, m *procs.Member, a vl1.Address) {
 	t.Helper()
 	c := admin.NewClient(m.Socket())
 	defer c.Close()
-	eventually(t, a.String()+" is known", func() bool {
-		_, err := c.Peer(t.Context(), a)
-		if err != nil && !errors.Is(err, admin.ErrNotFound) {
+	eventually(t, a.String()+" is known", func() (known bool) {
+		err := c.Peers(t.Context(), admin.PeerFilter{Prefix: a.String()}, func(*admin.Peer) error {
+			known = true
+			return nil
+		})
+		if err != nil {
 			t.Fatal(err)
 		}
-		return err == nil
+		return known
 	})
 }
 
