@@ -53,7 +53,7 @@ func arrows() []row {
 		{pkg: "cmd/internal/demo", may: []string{"cmd/internal/procs", "transport/admin"}},
 
 		{pkg: "cmd/rootctl", may: []string{"transport/admin", "transport/join", "snapshot", "cmd/internal/datadir", "cmd/internal/rollout"}, tests: []string{"cmd/internal/procs"}},
-		{pkg: "cmd/rootswarm", may: []string{"cmd/internal/client"}, tests: []string{"cmd/internal/client/sim", "cmd/internal/procs"}},
+		{pkg: "cmd/rootswarm", may: []string{"cmd/internal/client", "cmd/internal/client/sim"}, tests: []string{"cmd/internal/procs"}},
 		{
 			pkg:   "cmd/rootd",
 			may:   []string{"fsm", "fsm/*", "packetpath", "packetpath/*", "transport/*", "geo/*", "snapshot", "snapshot/*", "cmd/internal/datadir"},

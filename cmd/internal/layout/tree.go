@@ -83,8 +83,8 @@ func Load(fsys fs.FS) (*Tree, error) {
 		}
 		t.Paths[name] = true
 		switch {
-		case d.IsDir() && d.Name() == "testdata":
-			return fs.SkipDir
+		case d.IsDir() && (d.Name() == "testdata" || d.Name()[0] == '_'):
+			return fs.SkipDir // as the go command does
 		case d.IsDir():
 			return nil
 		case path.Ext(name) == ".md":
