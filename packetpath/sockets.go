@@ -22,8 +22,17 @@ type listener struct {
 // Listen opens the given number of sockets on each address. An error names the address and what to do about it.
 func Listen(addrs []netip.AddrPort, workers int, open udp.ListenFunc, o udp.Options) (*Sockets, error) {
 	s := &Sockets{}
-	o.ReusePort = workers > 1
 	for _, addr := range addrs {
+		if o.ReusePort = workers > 1; o.ReusePort {
+			// Sockets that share a port would share it with another root's, too, and each would get half of the
+			// packets. One that does not share finds out.
+			probe, err := open(addr, udp.Options{})
+			if err != nil {
+				return nil, errors.Join(err, s.Close())
+			}
+			addr = probe.LocalAddr()
+			_ = probe.Close()
+		}
 		l := listener{addr: addr}
 		for range max(1, workers) {
 			c, err := open(l.addr, o)

@@ -43,6 +43,9 @@ func mainExit(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 		fmt.Fprintln(stdout, "rootd", build.Current())
 		return exitOK
 	case inv.Check:
+		for _, w := range inv.Config.Warnings() {
+			fmt.Fprintln(stdout, "warning:", w)
+		}
 		fmt.Fprintln(stdout, "configuration is good")
 		return exitOK
 	}

@@ -2,14 +2,12 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"runtime"
 	"strings"
 	"syscall"
@@ -55,7 +53,7 @@ type member struct {
 // run is the life of rootd. It opens everything that can be refused first, sockets before files, so that a refusal
 // leaves the disk as it was; then it serves until ctx ends.
 func run(ctx context.Context, cfg *Config, stderr io.Writer) (err error) {
-	m := &member{cfg: cfg, log: newLogger(cfg.Log, stderr), started: time.Now()}
+	m := &member{cfg: cfg, name: cfg.MemberName(), log: newLogger(cfg.Log, stderr), started: time.Now()}
 	defer func() { err = errors.Join(err, m.close()) }()
 	if err := m.open(stderr); err != nil {
 		return err
@@ -67,9 +65,6 @@ func (m *member) open(stderr io.Writer) error {
 	cfg := m.cfg
 	cfg.UDP.Workers, cfg.Limits.ValidationWorkers = cfg.Workers(), cfg.ValidationWorkers() // before serve raises GOMAXPROCS
 	var err error
-	if m.name, err = memberNameOf(cfg); err != nil {
-		return err
-	}
 	if m.notify, err = newNotifier(); err != nil {
 		return err
 	}
@@ -226,6 +221,9 @@ func (m *member) serve(ctx context.Context) error {
 		m.log.Info("stopping", "reason", context.Cause(serving).Error())
 		return m.notify.stopping()
 	})
+	for _, w := range m.cfg.Warnings() {
+		m.log.Warn("configuration", "reason", w)
+	}
 	m.log.Info("serving", "root", m.dir.Identity.Address.String(), "listen", fmt.Sprint(m.sockets.Addrs()), "version", build.Current().Version)
 	err = g.Wait()
 	m.log.Info("stopped")
@@ -240,8 +238,7 @@ func (m *member) announce(ctx context.Context) error {
 	}
 	state := m.fsm.View().State()
 	if !state.Cluster.Bootstrapped() {
-		b := &fsm.Bootstrap{Name: m.name, Root: m.dir.Identity.Identity, Created: time.Now().UnixMilli()}
-		_, _ = rand.Read(b.ID[:]) // never fails
+		b := &fsm.Bootstrap{ID: m.dir.Meta.ClusterID(), Name: m.name, Root: m.dir.Identity.Identity, Created: time.Now().UnixMilli()}
 		if _, err := m.propose(ctx, b); err != nil {
 			return nothingIfDone(ctx, err)
 		}
@@ -329,18 +326,6 @@ func (m *member) close() error {
 		errs = append(errs, m.dir.Close())
 	}
 	return errors.Join(errs...)
-}
-
-func memberNameOf(cfg *Config) (string, error) {
-	if cfg.Name != "" {
-		return cfg.Name, nil
-	}
-	host, err := os.Hostname()
-	if err != nil {
-		return "", &hinted{err, "give the member a name with -name"}
-	}
-	host, _, _ = strings.Cut(host, ".")
-	return host, nil
 }
 
 func nothingIfDone(ctx context.Context, err error) error {
