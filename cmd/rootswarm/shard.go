@@ -1,7 +1,6 @@
 package main
 
 import (
-	"container/heap"
 	"context"
 	"errors"
 	"net"
@@ -24,7 +23,7 @@ const socketBuffer = 4 << 20
 // taken once per batch of datagrams and once per round of timers, never per packet.
 type shard struct {
 	conns []udp.Conn
-	roots map[netip.Addr]bool // addresses that a blocked client still hears
+	roots map[netip.Addr]bool // the only addresses that blocked clients reach; nil: not blocked
 
 	mu      sync.Mutex // guards everything below
 	env     client.Env
@@ -43,7 +42,7 @@ type shard struct {
 type member struct {
 	c      *client.Client
 	socks  [8]uint8 // index into shard.conns for each of the client's sockets
-	due    int64    // key in shard.timers, ms
+	locals uint8    // how many of socks are used
 	at     int      // index in shard.timers
 	flow   flow
 	online bool
@@ -82,13 +81,17 @@ func (s *shard) add(m *member) {
 	for k := range m.c.Locals() {
 		m.socks[k] = uint8((i + k*max(n/m.c.Locals(), 1)) % n)
 	}
+	m.locals = uint8(m.c.Locals())
 	m.c.SetLabel(i)
 	s.members = append(s.members, m)
 	s.byAddr[m.c.Address()] = m
-	heap.Push(&s.timers, m)
+	s.timers.push(m, 0)
 }
 
 func (s *shard) send(c *client.Client, from client.Socket, to netip.AddrPort, _ uint8, b []byte) {
+	if s.roots != nil && !s.roots[to.Addr()] {
+		return // clients are blocked from each other: it would be lost on the way
+	}
 	o := &s.outs[s.members[c.Label()].socks[from]]
 	if o.n == len(o.msgs) {
 		s.flush(o)
@@ -150,7 +153,7 @@ func (s *shard) read(k int) error {
 func (s *shard) receive(sock uint8, m *udp.Message) {
 	s.count.received++
 	b := m.Buf[:m.N]
-	if len(b) <= 16 || s.roots != nil && !s.roots[m.Addr.Addr()] {
+	if len(b) <= 16 {
 		return
 	}
 	to := s.byAddr[vl1.AddressFrom(b[8:])]
@@ -158,7 +161,7 @@ func (s *shard) receive(sock uint8, m *udp.Message) {
 		s.count.stray++
 		return
 	}
-	for k := range to.c.Locals() {
+	for k := range to.locals {
 		if to.socks[k] == sock {
 			to.c.Receive(&s.env, client.Socket(k), m.Addr, b)
 			s.rearm(to)
@@ -194,36 +197,20 @@ func (s *shard) run(ctx context.Context) error {
 // fire runs everything that is due.
 func (s *shard) fire() {
 	for len(s.timers) > 0 && s.timers[0].due <= s.env.Now {
-		m := s.timers[0]
+		m := s.timers[0].m
 		if m.c.Next() <= s.env.Now {
 			m.c.Tick(&s.env)
 		}
 		s.drive(m)
-		m.due = m.next()
-		heap.Fix(&s.timers, m.at)
+		s.timers.set(m, m.next())
 	}
 }
 
 // rearm moves a client's timer forward if a datagram gave it something to do.
 func (s *shard) rearm(m *member) {
-	if d := m.next(); d < m.due {
-		m.due = d
-		heap.Fix(&s.timers, m.at)
+	if d := m.next(); d < s.timers[m.at].due {
+		s.timers.set(m, d)
 	}
 }
 
 func (m *member) next() int64 { return min(m.c.Next(), m.flow.next) }
-
-// timers is a heap of members by due time.
-type timers []*member
-
-func (t timers) Len() int           { return len(t) }
-func (t timers) Less(i, j int) bool { return t[i].due < t[j].due }
-func (t timers) Swap(i, j int)      { t[i], t[j] = t[j], t[i]; t[i].at, t[j].at = i, j }
-func (t *timers) Push(x any)        { m := x.(*member); m.at = len(*t); *t = append(*t, m) }
-func (t *timers) Pop() any {
-	old := *t
-	m := old[len(old)-1]
-	*t = old[:len(old)-1]
-	return m
-}

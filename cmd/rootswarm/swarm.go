@@ -1,7 +1,6 @@
 package main
 
 import (
-	"container/heap"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -64,8 +63,7 @@ func newSwarm(cfg *config, ids []*vl1.SecretIdentity) (s *swarm, err error) {
 		}
 		sh := s.shards[i%len(s.shards)]
 		sh.add(m)
-		m.due = now + r.Int64N(max(cfg.ramp.Milliseconds(), 1))
-		heap.Fix(&sh.timers, m.at)
+		sh.timers.set(m, now+r.Int64N(max(cfg.ramp.Milliseconds(), 1)))
 	}
 	return s, nil
 }
@@ -135,15 +133,20 @@ func (s *swarm) run(ctx context.Context, each func(now time.Duration, c *counter
 	s.wait(ctx, max(s.cfg.ramp+s.cfg.warmup, time.Millisecond), begin, each)
 	s.phase(func(t *traffic) { t.measure = true })
 	measured := time.Now()
+	stopProfile, err := startProfile(s.cfg.profile)
+	if err != nil {
+		return nil, err
+	}
 	cpu.reset()
 	s.wait(ctx, s.cfg.duration, begin, each)
 	seconds := time.Since(measured).Seconds()
 	swarmCPU, rootCPU := cpu.read()
+	stopProfile()
 	s.phase(func(t *traffic) { t.stop = true })
 	s.wait(context.WithoutCancel(ctx), time.Second, begin, nil)
 	stop()
 	s.close()
-	err := g.Wait()
+	err = g.Wait()
 
 	r := &Report{Clients: s.cfg.clients, Seconds: seconds, SwarmCPU: swarmCPU, RootCPU: rootCPU, Families: make(map[string]int)}
 	var all counters
