@@ -193,7 +193,7 @@ func (w *worker) ok(s *session, at *path, p vl1.Packet, from origin) {
 		w.inc(Ignored)
 		return
 	}
-	if _, fresh := s.confirm(from, id, w.now); fresh {
+	if s.confirm(from, id, w.now) {
 		w.inc(PathsConfirmed)
 		w.budget = unlimited
 		w.sight(s, at)

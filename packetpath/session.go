@@ -161,30 +161,31 @@ func (s *session) worst(now int64) int {
 	return worst
 }
 
-// confirm is called when the ECHO with the given ID was answered from there. It returns the path, and whether
-// it was unconfirmed until now: then relays use it from now on, because the peer is certainly there.
-func (s *session) confirm(from origin, echoID uint64, now int64) (p *path, fresh bool) {
-	if p = s.bestFor(from.addr.Addr()).Load(); p == nil || p.origin != from {
+// confirm is called when the ECHO with the given ID was answered from there. It reports whether the path was
+// unconfirmed until now: then relays use it from now on, because the peer is certainly there.
+func (s *session) confirm(from origin, echoID uint64, now int64) (fresh bool) {
+	p := s.bestFor(from.addr.Addr()).Load()
+	if p == nil || p.origin != from {
 		if p = s.find(from); p == nil {
-			return nil, false
+			return false
 		}
 	}
 	if echoID == 0 || !p.echoID.CompareAndSwap(echoID, 0) {
-		return nil, false
+		return false
 	}
 	p.missed.Store(0)
 	p.rtt.Store(max(1, now-p.echoed.Load()))
 	if p.confirmed.Load() {
-		return p, false
+		return false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p.confirmed.Swap(true) {
-		return p, false
+		return false
 	}
 	s.bestFor(p.addr.Addr()).Store(p)
 	s.best.Store(p)
-	return p, true
+	return true
 }
 
 func (s *session) find(from origin) *path {

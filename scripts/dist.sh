@@ -17,8 +17,8 @@ for platform in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 freebsd/amd64;
   name=rootd-$version-${platform/\//-}
   mkdir "$stage/$name"
   CGO_ENABLED=0 GOOS=${platform%/*} GOARCH=${platform#*/} \
-    "$GO" build -trimpath -ldflags "-s -w -buildid= -X $build.version=$version" -o "$stage/$name/" ./cmd/rootd ./cmd/rootctl ./cmd/rootswarm
-  cp README.md CHANGELOG.md LICENSE "$stage/$name/"
+    "$GO" build -buildvcs=true -trimpath -ldflags "-s -w -buildid= -X $build.version=$version" -o "$stage/$name/" ./cmd/rootd ./cmd/rootctl ./cmd/rootswarm
+  cp -R README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE docs "$stage/$name/"
   for extra in scripts/rootd.toml scripts/rootd.service; do
     [[ ! -e $extra ]] || cp "$extra" "$stage/$name/"
   done
