@@ -12,6 +12,7 @@ const (
 	exchangeTimeout = 10 * time.Second
 	firstRetry      = 250 * time.Millisecond
 	maxRetry        = 10 * time.Second
+	maxGeneration   = 1 << 31
 )
 
 var (
@@ -39,8 +40,11 @@ func (l *Link) handleOffer(from uint16, offer []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if h.from != from || h.to != l.o.Self {
+	switch {
+	case h.from != from || h.to != l.o.Self:
 		return nil, fmt.Errorf("it is one of member %d to member %d", h.from, h.to)
+	case h.generation >= maxGeneration:
+		return nil, fmt.Errorf("generation %d: no member gets as far", h.generation)
 	}
 	own, err := newEphemeral()
 	if err != nil {
@@ -53,7 +57,9 @@ func (l *Link) handleOffer(from uint16, offer []byte) ([]byte, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	reply := hello{what: helloAnswer, from: l.o.Self, to: from, epoch: l.epoch, public: [32]byte(own.PublicKey().Bytes())}
-	reply.generation = max(h.generation, m.generation+1)
+	if reply.generation = h.generation; h.epoch == m.epoch { // else none of its sessions is left to come after
+		reply.generation = max(h.generation, m.generation+1)
+	}
 	if reply.index, err = l.reserve(m); err != nil {
 		return nil, err
 	}

@@ -53,7 +53,7 @@ func (l *Link) install(s *session, epoch uint64) {
 	m := s.member
 	if m.epoch != epoch { // the member has restarted, and knows none of the earlier keys
 		l.dropSessions(m, func(*session) bool { return true })
-		m.epoch = epoch
+		m.epoch, m.generation = epoch, 0
 	}
 	l.dropSessions(m, func(o *session) bool { return !o.heard.Load() && o.offerer == s.offerer })
 	for len(m.sessions) >= maxSessions {

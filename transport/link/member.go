@@ -45,7 +45,7 @@ type member struct {
 
 	// Guarded by the link's mutex.
 	sessions   []*session
-	generation uint32 // highest ever
+	generation uint32 // highest in its epoch
 	epoch      uint64 // that its sessions were agreed in
 	sentBefore uint64 // datagrams of dropped sessions
 	lastPath   byte   // number of the path that came last

@@ -2,7 +2,9 @@ package link
 
 // assemblySlots is how many packets can be incomplete at a time, for each reader. Pieces of a packet follow each other,
 // so that more than a few are incomplete only when datagrams were lost.
-const assemblySlots = 128
+const assemblySlots = 1 << assemblyBits
+
+const assemblyBits = 8
 
 // assembler joins the pieces of packets. It belongs to one reader.
 //
@@ -59,7 +61,7 @@ func parsePiece(b []byte, session uint32, counter uint64) (p piece, ok bool) {
 
 func (a *assembler) slot(p *piece) *assembly {
 	h := (p.base ^ uint64(p.session)<<32) * 0x9E3779B97F4A7C15
-	return &a.slots[h>>(64-7)] // 7 bits: assemblySlots
+	return &a.slots[h>>(64-assemblyBits)]
 }
 
 // clashes reports whether the slot of a piece holds another packet that was completed in this turn: it must be handed
