@@ -56,7 +56,21 @@ func (f *FSM) command(c Command) Response {
 	}
 	switch c := c.(type) {
 	case *MemberUp:
-		return Response{Epoch: f.memberUp(c)}
+		epoch, err := f.memberUp(c)
+		return Response{Epoch: epoch, Err: err}
+	case *MemberJoin:
+		id, err := f.memberJoin(c)
+		return Response{Member: id, Err: err}
+	case *MemberRemove:
+		return Response{Err: f.memberRemove(c)}
+	case *MemberDown:
+		return Response{Err: f.memberDown(c)}
+	case *Health:
+		f.health(c)
+	case *TokenCreate:
+		return Response{Err: f.tokenCreate(c)}
+	case *TokenRevoke:
+		return Response{Err: f.tokenRevoke(c)}
 	case Changes:
 		f.changes(c)
 	case *KeepAlive:
@@ -67,6 +81,9 @@ func (f *FSM) command(c Command) Response {
 		return Response{Err: f.planet(c.World)}
 	case *Set:
 		next, err := f.st.Settings.With(c.Key, c.Value)
+		if err == nil {
+			err = next.check()
+		}
 		if err != nil {
 			return Response{Err: err}
 		}
@@ -81,22 +98,6 @@ func (f *FSM) bootstrap(c *Bootstrap) error {
 	}
 	f.st.Cluster = ClusterInfo(*c)
 	return nil
-}
-
-func (f *FSM) memberUp(c *MemberUp) uint16 {
-	m := Member{ID: c.ID, Epoch: 1, Name: c.Name, Endpoints: c.Endpoints, Version: c.Version, Up: f.st.Time}
-	members := slices.Clone(f.st.Members)
-	i, ok := memberIndex(members, c.ID)
-	if ok {
-		if m.Epoch = members[i].Epoch + 1; m.Epoch == 0 {
-			m.Epoch = 1 // 0 means none
-		}
-		members[i] = m
-	} else {
-		members = slices.Insert(members, i, m)
-	}
-	f.st.Members = members
-	return m.Epoch
 }
 
 func (f *FSM) planet(raw []byte) error {

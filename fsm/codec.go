@@ -13,7 +13,7 @@ import (
 //	0      1    version of the format: 1
 //	1      1    kind
 //	2      8    leader time, ms since 1970, stamped by the leader when it appends the entry
-//	10     n    payload, by kind (codec_payload.go, codec_changes.go)
+//	10     n    payload, by kind (codec_payload.go, codec_changes.go, codec_member.go)
 //	10+n   4    CRC-32C of all bytes before it
 //
 // There is exactly one encoding of each command: anything else is refused, so that an entry can be compared, hashed
@@ -93,8 +93,8 @@ func (d *decoder) decode(b []byte) (Entry, error) {
 	switch kind {
 	case KindBootstrap:
 		c = readBootstrap(&r)
-	case KindMemberUp:
-		c = readMemberUp(&r)
+	case KindMemberUp, KindMemberUp2:
+		c = readMemberUp(&r, kind)
 	case KindChanges:
 		d.changes = readChanges(&r, d.changes[:0])
 		c = d.changes
@@ -106,6 +106,18 @@ func (d *decoder) decode(b []byte) (Entry, error) {
 		c = readPlanet(&r)
 	case KindSetting:
 		c = &Set{Key: r.text(1), Value: r.text(0)}
+	case KindTokenCreate:
+		c = readTokenCreate(&r)
+	case KindTokenRevoke:
+		c = &TokenRevoke{ID: r.tokenID()}
+	case KindMemberJoin:
+		c = readMemberJoin(&r)
+	case KindMemberRemove:
+		c = readMemberRemove(&r)
+	case KindHealth:
+		c = readHealth(&r)
+	case KindMemberDown:
+		c = readMemberDown(&r)
 	}
 	if err := r.end(); err != nil {
 		return Entry{}, fmt.Errorf("%s entry: %w", kind, err)

@@ -9,7 +9,7 @@ import (
 	"github.com/rootd/rootd/packetpath/vl1"
 )
 
-// Payloads of the other kinds. A text is a length byte (at most 64) and printable UTF-8. An endpoint is a family byte
+// Payloads of the other kinds, those about members and tokens apart (codec_member.go). A text is a length byte (at most 64) and printable UTF-8. An endpoint is a family byte
 // (4 or 6), the address and two bytes of port. A list of addresses is their number (2, at least 1, at most
 // 10,000), the first address (5) and for each further one its distance from the one before (base-128, shortest form,
 // not 0): 3 to 5 bytes each.
@@ -20,7 +20,7 @@ import (
 //	            64  its public key
 //	            ..  text: name, not empty
 //	member up   2   member (not 0)
-//	            ..  text: name, not empty
+//	  (kind 2)  ..  text: name, not empty
 //	            ..  text: version of the software
 //	            1   number of endpoints, at most 32
 //	            ..  endpoints
@@ -60,31 +60,6 @@ func readBootstrap(r *reader) *Bootstrap {
 	c.Root.Address = r.address()
 	copy(c.Root.Key[:], r.take(len(c.Root.Key)))
 	c.Name = r.text(1)
-	return c
-}
-
-func (c *MemberUp) appendPayload(b []byte) ([]byte, error) {
-	if c.ID == 0 {
-		return b, fmt.Errorf("%w: member 0", ErrMalformed)
-	}
-	b = binary.BigEndian.AppendUint16(b, uint16(c.ID))
-	b, err := appendText(b, c.Name, 1)
-	if err != nil {
-		return b, err
-	}
-	if b, err = appendText(b, c.Version, 0); err != nil {
-		return b, err
-	}
-	return appendEndpoints(b, c.Endpoints)
-}
-
-func readMemberUp(r *reader) *MemberUp {
-	c := &MemberUp{ID: memberID(r.uint16())}
-	if c.ID == 0 {
-		r.fail("member 0")
-	}
-	c.Name, c.Version = r.text(1), r.text(0)
-	c.Endpoints = readEndpoints(r)
 	return c
 }
 

@@ -7,6 +7,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/rootd/rootd/fsm/table"
 	"github.com/rootd/rootd/packetpath/vl1"
 )
 
@@ -86,6 +87,37 @@ func (r *reader) uvarint() uint64 {
 	}
 	r.b = r.b[n:]
 	return v
+}
+
+// member reads the ID of a member.
+func (r *reader) member() table.MemberID {
+	id := table.MemberID(r.uint16())
+	if id == 0 {
+		r.fail("member 0")
+	}
+	return id
+}
+
+// epoch reads an epoch in which a member lived.
+func (r *reader) epoch() uint16 {
+	e := r.uint16()
+	if e == 0 {
+		r.fail("epoch 0")
+	}
+	return e
+}
+
+func (r *reader) hash() (h [32]byte) {
+	copy(h[:], r.take(len(h)))
+	return h
+}
+
+func (r *reader) tokenID() (id TokenID) {
+	copy(id[:], r.take(len(id)))
+	if id == (TokenID{}) {
+		r.fail("token without an ID")
+	}
+	return id
 }
 
 func (r *reader) address() vl1.Address {

@@ -58,8 +58,16 @@ const (
 	KindExpire    Kind = 5
 	KindPlanet    Kind = 6
 	KindSetting   Kind = 7
+	// KindMemberUp2 is a [MemberUp] that says something about its cluster port, key or feature level.
+	KindMemberUp2    Kind = 8
+	KindTokenCreate  Kind = 9
+	KindTokenRevoke  Kind = 10
+	KindMemberJoin   Kind = 11
+	KindMemberRemove Kind = 12
+	KindHealth       Kind = 13
+	KindMemberDown   Kind = 14
 
-	kindEnd Kind = 8 // one past the last
+	kindEnd Kind = 15 // one past the last
 )
 
 // String returns the kind as logs and metrics name it.
@@ -67,7 +75,7 @@ func (k Kind) String() string {
 	switch k {
 	case KindBootstrap:
 		return "bootstrap"
-	case KindMemberUp:
+	case KindMemberUp, KindMemberUp2:
 		return "member_up"
 	case KindChanges:
 		return "changes"
@@ -79,12 +87,25 @@ func (k Kind) String() string {
 		return "planet"
 	case KindSetting:
 		return "setting"
+	case KindTokenCreate:
+		return "token_create"
+	case KindTokenRevoke:
+		return "token_revoke"
+	case KindMemberJoin:
+		return "member_join"
+	case KindMemberRemove:
+		return "member_remove"
+	case KindHealth:
+		return "health"
+	case KindMemberDown:
+		return "member_down"
 	}
 	return "unknown"
 }
 
-// Command is the meaning of one log entry: one of [Bootstrap], [MemberUp], [Changes], [KeepAlive], [Expire],
-// [PublishPlanet] and [Set].
+// Command is the meaning of one log entry: one of [Bootstrap], [Changes], [KeepAlive], [Expire], [PublishPlanet],
+// [Set], and those about members: [TokenCreate], [TokenRevoke], [MemberJoin], [MemberUp], [Health], [MemberDown] and
+// [MemberRemove].
 type Command interface {
 	// Kind is the number that stands for the type of command in the log.
 	Kind() Kind
@@ -97,15 +118,6 @@ type Bootstrap struct {
 	Name    string       // 1 to 64 bytes, UTF-8
 	Root    vl1.Identity // the ZeroTier identity that all members serve
 	Created int64        // ms since 1970
-}
-
-// MemberUp announces that a member starts: it gets a new epoch, and every attachment of its older epochs is stale
-// from this entry on. [Response.Epoch] is the new epoch.
-type MemberUp struct {
-	ID        table.MemberID   // not 0
-	Name      string           // 1 to 64 bytes, UTF-8
-	Endpoints []netip.AddrPort // where clients reach it: at most 32
-	Version   string           // of the software, at most 64 bytes, UTF-8
 }
 
 // Changes are what became different about peers, in the order in which it happened. At most [MaxChanges].
@@ -130,9 +142,6 @@ type Set struct{ Key, Value string }
 
 // Kind implements [Command].
 func (*Bootstrap) Kind() Kind { return KindBootstrap }
-
-// Kind implements [Command].
-func (*MemberUp) Kind() Kind { return KindMemberUp }
 
 // Kind implements [Command].
 func (*KeepAlive) Kind() Kind { return KindKeepAlive }

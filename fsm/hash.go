@@ -17,15 +17,18 @@ func (h Hash) String() string { return hex.EncodeToString(h[:]) }
 
 // Hash returns the hash of the state: SHA-256 over
 //
-//	13  "rootd state 1"
+//	13  "rootd state 2"
 //	16  sum over all peers
 //	8   number of peers
 //	..  the meta block of a snapshot (persist_meta.go)
-func (s *State) Hash() Hash {
-	b := []byte("rootd state 1")
+func (s *State) Hash() Hash { return s.hash(snapshotVersion) }
+
+// hash returns the hash as members computed it whose snapshots had the version, the last digit of the text.
+func (s *State) hash(version uint16) Hash {
+	b := append([]byte("rootd state "), '0'+byte(version))
 	b = s.sum.append(b)
 	b = binary.BigEndian.AppendUint64(b, uint64(s.Peers))
-	return sha256.Sum256(appendMeta(b, s))
+	return sha256.Sum256(appendMeta(b, s, version))
 }
 
 // sum is the hash of a set of records: the sum of the hashes of its members, modulo 2^64 in both lanes. So it does

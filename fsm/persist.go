@@ -14,7 +14,7 @@ import (
 //
 //	offset size
 //	0      8    "rootdfsm"
-//	8      2    version of the format: 1
+//	8      2    version of the format: 2; 1 is still read
 //	10     8    index of the last entry applied
 //	18     8    number of peers
 //	26     4    CRC-32C of all bytes before it
@@ -31,7 +31,7 @@ import (
 // appendMeta. The payload of 'E' is the number of peers (8) and the state hash (32): what was read must have it.
 const (
 	snapshotMagic   = "rootdfsm"
-	snapshotVersion = 1
+	snapshotVersion = 2
 	snapshotHeader  = 30
 
 	blockMeta  = 'M'
@@ -80,7 +80,7 @@ func (s *snapshot) write(w io.Writer) error {
 	if _, err := w.Write(b); err != nil {
 		return err
 	}
-	buf := appendMeta(startBlock(nil, blockMeta), &s.state)
+	buf := appendMeta(startBlock(nil, blockMeta), &s.state, snapshotVersion)
 	if err := endBlock(w, buf); err != nil {
 		return err
 	}

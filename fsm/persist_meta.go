@@ -20,7 +20,8 @@ import (
 //	80   counters, in the order of [Counters]: 10 of 8 bytes, the last reserved and 0
 //	8    index of the Raft configuration
 //	2    number of its servers, then for each: 1 if voter, string: ID, string: address
-func appendMeta(b []byte, s *State) []byte {
+//	..   from version 2 on: what belongs to a cluster of members (persist_member.go)
+func appendMeta(b []byte, s *State, version uint16) []byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(s.Time))
 	if c := &s.Cluster; c.Bootstrapped() {
 		b = append(append(b, 1), c.ID[:]...)
@@ -58,7 +59,10 @@ func appendMeta(b []byte, s *State) []byte {
 		b = appendString(append(b, voter), srv.ID)
 		b = appendString(b, srv.Address)
 	}
-	return b
+	if version == 1 {
+		return b
+	}
+	return appendCluster(b, s)
 }
 
 // append appends a member, whose texts and endpoints were checked when its entry was decoded.
@@ -77,7 +81,7 @@ func appendString(b []byte, s string) []byte {
 }
 
 // readMeta fills the zero state s.
-func readMeta(r *reader, s *State) error {
+func readMeta(r *reader, s *State, version uint16) error {
 	s.Time = int64(r.uint64())
 	if s.Time < 0 || s.Time > maxTime {
 		r.fail("time out of range")
@@ -85,7 +89,7 @@ func readMeta(r *reader, s *State) error {
 	switch r.byte() {
 	case 0:
 	case 1:
-		readCluster(r, &s.Cluster)
+		readInfo(r, &s.Cluster)
 	default:
 		r.fail("cluster neither there nor not")
 	}
@@ -93,8 +97,8 @@ func readMeta(r *reader, s *State) error {
 		m := Member{ID: memberID(r.uint16()), Epoch: r.uint16(), Up: int64(r.uint64())}
 		m.Name, m.Version = r.text(1), r.text(0)
 		m.Endpoints = readEndpoints(r)
-		if k := len(s.Members); m.ID == 0 || m.Epoch == 0 || k > 0 && m.ID <= s.Members[k-1].ID {
-			r.fail("members out of order, or without ID or epoch")
+		if k := len(s.Members); m.ID == 0 || k > 0 && m.ID <= s.Members[k-1].ID {
+			r.fail("members out of order, or without ID")
 		}
 		s.Members = append(s.Members, m)
 	}
@@ -124,10 +128,15 @@ func readMeta(r *reader, s *State) error {
 		srv.Address = string(r.take(int(r.uint16())))
 		s.Voters.Servers = append(s.Voters.Servers, srv)
 	}
+	if version == 1 {
+		s.alone(r)
+	} else {
+		readCluster(r, s)
+	}
 	return r.end()
 }
 
-func readCluster(r *reader, c *ClusterInfo) {
+func readInfo(r *reader, c *ClusterInfo) {
 	copy(c.ID[:], r.take(len(c.ID)))
 	if c.Created = int64(r.uint64()); c.Created <= 0 {
 		r.fail("cluster without a time of creation")

@@ -49,9 +49,10 @@ func readSnapshot(r io.Reader, o table.Options) (*State, error) {
 
 // snapshotReader reads a snapshot block by block; memory is bounded by the largest block.
 type snapshotReader struct {
-	r   io.Reader
-	n   int // blocks read
-	buf []byte
+	r       io.Reader
+	version uint16
+	n       int // blocks read
+	buf     []byte
 }
 
 func (sr *snapshotReader) header(s *State) (peers int, err error) {
@@ -66,8 +67,8 @@ func (sr *snapshotReader) header(s *State) (peers int, err error) {
 	case crc(body) != binary.BigEndian.Uint32(b[len(body):]):
 		return 0, fmt.Errorf("%w: checksum of the header does not match", ErrDamaged)
 	}
-	if v := binary.BigEndian.Uint16(b[8:]); v != snapshotVersion {
-		return 0, fmt.Errorf("snapshot of version %d: %w", v, ErrTooNew)
+	if sr.version = binary.BigEndian.Uint16(b[8:]); sr.version == 0 || sr.version > snapshotVersion {
+		return 0, fmt.Errorf("snapshot of version %d: %w", sr.version, ErrTooNew)
 	}
 	s.Index = binary.BigEndian.Uint64(b[10:])
 	n := binary.BigEndian.Uint64(b[18:])
@@ -117,7 +118,7 @@ func (sr *snapshotReader) body(s *State, peers int) error {
 		}
 		switch kind {
 		case blockMeta:
-			if err := readMeta(&reader{b: b}, s); err != nil {
+			if err := readMeta(&reader{b: b}, s, sr.version); err != nil {
 				return fmt.Errorf("meta block: %w", err)
 			}
 		case blockPeers:
@@ -162,7 +163,7 @@ func (sr *snapshotReader) finish(s *State, peers int, b []byte) error {
 	if s.Peers != peers || counted != uint64(peers) || s.peers.Len() != peers {
 		return fmt.Errorf("%w: header says %d peers, end %d, found %d (%d different)", ErrDamaged, peers, counted, s.Peers, s.peers.Len())
 	}
-	if got, want := s.Hash(), Hash(b[8:]); got != want {
+	if got, want := s.hash(sr.version), Hash(b[8:]); got != want {
 		return fmt.Errorf("%w: state hash is %s, expected %s", ErrDamaged, got, want)
 	}
 	return nil

@@ -18,6 +18,11 @@ type Settings struct {
 	// MaxPeers is how many peers the cluster knows at most: new ones beyond are refused, known ones keep being
 	// updated. Key "max_peers".
 	MaxPeers int
+	// MemberSuspectAfter is how long a member may be silent before it is suspect, MemberDownAfter before it is
+	// declared down. Keys "member_suspect_after", "member_down_after".
+	MemberSuspectAfter, MemberDownAfter time.Duration
+	// Voters is how many members vote at most; the others stand by. Key "voters".
+	Voters int
 
 	explicit []KeyValue // what was set, ascending by key; canonical values
 }
@@ -37,7 +42,10 @@ var ErrSetting = errors.New("setting refused")
 
 // DefaultSettings are in force before anything is set.
 func DefaultSettings() Settings {
-	return Settings{PeerExpiry: 30 * 24 * time.Hour, KeepAlive: 6 * time.Hour, MaxPeers: 50_000_000}
+	return Settings{
+		PeerExpiry: 30 * 24 * time.Hour, KeepAlive: 6 * time.Hour, MaxPeers: 50_000_000,
+		MemberSuspectAfter: 10 * time.Second, MemberDownAfter: 30 * time.Second, Voters: 5,
+	}
 }
 
 // SettingKeys lists the known settings, ascending by key.
@@ -46,7 +54,10 @@ func SettingKeys() []SettingKey {
 	return []SettingKey{
 		{"keep_alive", d.KeepAlive.String(), "least time between two log entries that only say that a peer is still there (10m to 72h)"},
 		{"max_peers", strconv.Itoa(d.MaxPeers), "most peers that the cluster knows; new ones beyond are refused (1 to 1000000000)"},
+		{"member_down_after", d.MemberDownAfter.String(), "how long a member may be silent before it is declared down (5s to 1h)"},
+		{"member_suspect_after", d.MemberSuspectAfter.String(), "how long a member may be silent before it is suspect (2s to 10m)"},
 		{"peer_expiry", d.PeerExpiry.String(), "how long a peer that nobody sees stays known (1h to 87600h)"},
+		{"voters", strconv.Itoa(d.Voters), "most members that vote; the others stand by (1 to 9)"},
 	}
 }
 
@@ -96,10 +107,24 @@ func (s *Settings) assign(key, value string) (string, error) {
 		return assignDuration(&s.KeepAlive, key, value, d.KeepAlive, 10*time.Minute, 72*time.Hour)
 	case "max_peers":
 		return assignInt(&s.MaxPeers, key, value, d.MaxPeers, 1, 1_000_000_000)
+	case "member_down_after":
+		return assignDuration(&s.MemberDownAfter, key, value, d.MemberDownAfter, 5*time.Second, time.Hour)
+	case "member_suspect_after":
+		return assignDuration(&s.MemberSuspectAfter, key, value, d.MemberSuspectAfter, 2*time.Second, 10*time.Minute)
 	case "peer_expiry":
 		return assignDuration(&s.PeerExpiry, key, value, d.PeerExpiry, time.Hour, 87_600*time.Hour)
+	case "voters":
+		return assignInt(&s.Voters, key, value, d.Voters, 1, 9)
 	}
 	return "", fmt.Errorf("%w: unknown key %q", ErrSetting, key)
+}
+
+// check says whether the settings fit each other. Only a [Set] asks: a snapshot is taken as it is.
+func (s *Settings) check() error {
+	if s.MemberSuspectAfter >= s.MemberDownAfter {
+		return fmt.Errorf("%w: member_suspect_after (%s) must be less than member_down_after (%s)", ErrSetting, s.MemberSuspectAfter, s.MemberDownAfter)
+	}
+	return nil
 }
 
 func assignDuration(dst *time.Duration, key, value string, def, least, most time.Duration) (string, error) {

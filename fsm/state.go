@@ -3,7 +3,6 @@ package fsm
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"net/netip"
 
 	"github.com/rootd/rootd/fsm/table"
 	"github.com/rootd/rootd/packetpath/vl1"
@@ -13,15 +12,19 @@ import (
 // never changed. The exception is the peer table behind [State.Peer], which is live: it may already hold changes of
 // entries after Index, never fewer than those up to it.
 type State struct {
-	Index    uint64 // of the last entry applied
-	Time     int64  // ms since 1970: the latest leader time of any entry up to Index
-	Cluster  ClusterInfo
-	Members  []Member // ascending by ID
-	Planet   *Planet  // nil before the first one is published
-	Settings Settings
-	Peers    int // known peers
-	Counters Counters
-	Voters   Configuration
+	Index   uint64 // of the last entry applied
+	Time    int64  // ms since 1970: the latest leader time of any entry up to Index
+	Cluster ClusterInfo
+	Members []Member  // ascending by ID
+	Removed []Removed // former members, ascending by ID
+	Tokens  []Token   // ascending by ID
+	// HealthTime is when members' health was last collected, in ms since 1970: the time of the last [Health] entry.
+	HealthTime int64
+	Planet     *Planet // nil before the first one is published
+	Settings   Settings
+	Peers      int // known peers
+	Counters   Counters
+	Voters     Configuration
 	// Halted is why this member stopped applying the log, or "". It then serves from its last state, takes no more
 	// snapshots, and needs a newer binary or more memory, and a restart.
 	Halted string
@@ -40,16 +43,6 @@ type ClusterInfo struct {
 
 // Bootstrapped reports whether the cluster has been created.
 func (c *ClusterInfo) Bootstrapped() bool { return c.Created != 0 }
-
-// Member is one rootd process that serves the cluster's identity.
-type Member struct {
-	ID        table.MemberID
-	Epoch     uint16 // of its current life; 1 is the first
-	Name      string
-	Endpoints []netip.AddrPort
-	Version   string
-	Up        int64 // ms since 1970: when its current epoch began
-}
 
 // Planet is the signed planet that the cluster hands to its clients.
 type Planet struct {
@@ -87,14 +80,6 @@ type Counters struct {
 	Refused    uint64 // whole entries refused
 }
 
-// Member returns the member with the ID.
-func (s *State) Member(id table.MemberID) (*Member, bool) {
-	if i, ok := memberIndex(s.Members, id); ok {
-		return &s.Members[i], true
-	}
-	return nil, false
-}
-
 // Peer fills r with what the log says about a peer. Wait-free, no allocation; any goroutine.
 func (s *State) Peer(a vl1.Address, r *table.Record) bool { return s.peers.Lookup(a, r) }
 
@@ -113,17 +98,4 @@ func (s *State) Attached(r *table.Record, v6 bool) (table.MemberID, bool) {
 	}
 	m, ok := s.Member(id)
 	return id, ok && m.Epoch == epoch
-}
-
-// memberIndex finds id in the ascending members, or where it belongs.
-func memberIndex(members []Member, id table.MemberID) (int, bool) {
-	lo, hi := 0, len(members)
-	for lo < hi {
-		if mid := int(uint(lo+hi) >> 1); members[mid].ID < id {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
-	return lo, lo < len(members) && members[lo].ID == id
 }
