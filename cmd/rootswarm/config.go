@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,7 +42,7 @@ type config struct {
 	mix        []share
 	seed       uint64
 
-	source   netip.Addr
+	source   []netip.Addr
 	sources  int
 	shards   int
 	perNode  int
@@ -54,6 +55,9 @@ type config struct {
 	network    uint64
 
 	warmup, duration, ramp time.Duration
+	script                 []action
+	bulk                   int
+	bulkRate               float64
 	maxLoss                float64
 	maxP99, maxOutage      time.Duration
 	minOnline              float64
@@ -82,7 +86,7 @@ func parseFlags(args []string, stderr io.Writer) (*config, error) {
 	fs.BoolVar(&c.synthetic, "synthetic", false, "use identities that cost nothing and that only a root accepts which has them in its state")
 	fs.StringVar(&mix, "mix", "1.14", "client families and their weights: `name=n,...`; names: "+familyNames())
 	fs.Uint64Var(&c.seed, "seed", 1, "seed of everything random in the clients")
-	fs.StringVar(&source, "source", "127.1.0.1", "first local `address`; each further one is in the next /24")
+	fs.StringVar(&source, "source", "127.1.0.1", "local `address,...` of the clients; sockets take them in turn, each time round in the next /24. Addresses decide where clients sit, for roots that look that up")
 	fs.IntVar(&c.sources, "sources", 16, "number of local sockets, each with its own address, shared by the clients")
 	fs.IntVar(&c.shards, "shards", 2, "number of independent parts that the clients are split into")
 	fs.IntVar(&c.perNode, "client-sockets", 2, "sockets of one client")
@@ -90,6 +94,9 @@ func parseFlags(args []string, stderr io.Writer) (*config, error) {
 	fs.BoolVar(&c.relay, "relay", false, "drop what clients send each other directly, so that the roots relay all of it")
 	fs.DurationVar(&c.frameEvery, "frame-every", time.Second, "time between two frames of an active client; 0: no frames")
 	fs.IntVar(&c.frameSize, "frame-size", 200, "payload of a frame, bytes")
+	fs.IntVar(&c.bulk, "bulk", 0, "number of clients that send full frames to their partner as fast as -bulk-rate says")
+	fs.Float64Var(&c.bulkRate, "bulk-rate", 1000, "frames of 1,350 bytes per second and bulk client")
+	fs.Func("at", "do something to the clients: `\"TIME ACTION\"` after the warm-up, as in \"20s roam 0.3\"; may be repeated. Actions: sleep SHARE DURATION, rebind SHARE, roam SHARE, storm SHARE", c.addScript)
 	fs.IntVar(&c.active, "active", 0, "number of clients that send frames; 0: all")
 	fs.StringVar(&network, "network", "8056c2e21c000001", "network `ID` of the frames")
 	fs.DurationVar(&c.ramp, "ramp", 2*time.Second, "clients start spread over this time")
@@ -125,8 +132,14 @@ func check(ok bool, format string, a ...any) error {
 
 func (c *config) setNumbers(source, network string) (err error) {
 	var errs []error
-	if c.source, err = netip.ParseAddr(source); err != nil {
-		errs = append(errs, fmt.Errorf("-source: %w", err))
+	for text := range strings.SplitSeq(source, ",") {
+		a, err := netip.ParseAddr(strings.TrimSpace(text))
+		if err != nil {
+			errs = append(errs, fmt.Errorf("-source: %w", err))
+			continue
+		}
+		errs = append(errs, check(len(c.source) == 0 || c.source[0].Is4() == a.Is4(), "-source: %v and %v are of two families", c.source, a))
+		c.source = append(c.source, a)
 	}
 	if c.network, err = strconv.ParseUint(network, 16, 64); err != nil {
 		errs = append(errs, fmt.Errorf("-network: %w", err))
@@ -139,6 +152,7 @@ func (c *config) setNumbers(source, network string) (err error) {
 			"-sources %d: need %d (shards times sockets of a client) to %d", c.sources, c.shards*c.perNode, 250*c.shards),
 		check(c.frameSize >= frameMin && c.frameSize <= client.MaxFrame, "-frame-size %d: %d to %d", c.frameSize, frameMin, client.MaxFrame),
 		check(c.frameEvery >= 0 && c.warmup >= 0 && c.ramp >= 0 && c.duration >= 0, "negative time"),
+		check(c.bulk >= 0 && c.bulk <= c.clients && c.bulkRate > 0, "-bulk %d, -bulk-rate %v: no such number of clients or rate", c.bulk, c.bulkRate),
 		check(c.active >= 0 && c.active <= c.clients, "-active %d: more than there are clients", c.active),
 	)...)
 }
@@ -217,4 +231,21 @@ func familyNames() string {
 		names = append(names, f.Name)
 	}
 	return strings.Join(names, " ")
+}
+
+// addScript reads an -at flag.
+func (c *config) addScript(text string) error {
+	var s scenario
+	if err := s.addAction(0, strings.Fields(text)); err != nil {
+		return err
+	}
+	a := s.actions[0]
+	if !slices.Contains([]string{"sleep", "rebind", "roam", "storm"}, a.verb) {
+		return fmt.Errorf("%s: happens in scenarios only; here it is up to the root", a.verb)
+	}
+	if err := s.check(); err != nil {
+		return err
+	}
+	c.script = append(c.script, a)
+	return nil
 }

@@ -21,6 +21,7 @@ import (
 const (
 	frameMagic = 0x7377726d
 	frameMin   = 20
+	bulkSize   = 1350 // the largest that needs no fragments, with room to spare
 )
 
 // flow is the traffic that a client sends to its partner.
@@ -30,6 +31,7 @@ type flow struct {
 	next  int64         // ms
 	exact float64       // ms, for rates that are no whole number of ms
 	seq   uint32
+	size  int // payload of a frame, bytes
 }
 
 // never is a time that does not come.
@@ -39,7 +41,7 @@ const never = math.MaxInt64
 type traffic struct {
 	network uint64
 	roots   map[vl1.Address]bool
-	size    int // of a frame, bytes
+	size    int // of the largest frame, bytes
 	start   time.Time
 	measure bool
 	stop    bool
@@ -65,7 +67,7 @@ func (s *shard) drive(m *member) {
 		f.exact = float64(s.env.Now)
 	}
 	for f.exact <= float64(s.env.Now) {
-		b := s.frame
+		b := s.frame[:f.size]
 		binary.BigEndian.PutUint32(b, frameMagic)
 		b[4] = 0
 		if s.traffic.measure {

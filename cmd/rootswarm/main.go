@@ -42,7 +42,7 @@ const (
 // command is main with everything that a test wants to replace.
 func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if len(args) > 0 && args[0] == "run" {
-		return runCommand(args[1:], stdout, stderr)
+		return runCommand(ctx, args[1:], stdout, stderr)
 	}
 	cfg, err := parseFlags(args, stderr)
 	if errors.Is(err, flag.ErrHelp) {

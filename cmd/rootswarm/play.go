@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -176,8 +177,8 @@ func (g *stage) publish() {
 	}
 }
 
-// play runs the scenario to its end.
-func (g *stage) play(out io.Writer) {
+// play runs the scenario to its end, or until the context's.
+func (g *stage) play(ctx context.Context, out io.Writer) error {
 	for _, a := range g.s.actions {
 		g.net.At(a.at.Milliseconds(), func() {
 			g.net.Env.Now = g.net.Now
@@ -194,13 +195,23 @@ func (g *stage) play(out io.Writer) {
 	for i := range lines {
 		g.net.At((g.s.duration * time.Duration(i+1) / lines).Milliseconds(), func() { g.progress(out) })
 	}
-	g.net.Run(g.s.duration.Milliseconds())
+	const slice = 1000 // ms of virtual time between looks at the context
+	for left := g.s.duration.Milliseconds(); left > 0; left -= slice {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		g.net.Run(min(slice, left))
+	}
+	return nil
 }
+
+// passed is the virtual time since the start.
+func (g *stage) passed() time.Duration { return time.Duration(g.net.Now-sim.Epoch) * time.Millisecond }
 
 func (g *stage) progress(out io.Writer) {
 	m := g.metrics()
 	fmt.Fprintf(out, "%8s  online %.4f  attached %.4f  frames lost %.4f  redirects %.0f  datagrams %d\n",
-		time.Duration(g.net.Now-sim.Epoch)*time.Millisecond, m["online"], m["attached"], m["lost"], m["redirects"], g.net.Sent)
+		g.passed(), m["online"], m["attached"], m["lost"], m["redirects"], g.net.Sent)
 }
 
 // attached reports whether a client's packets to the first root go to a living member.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -8,8 +9,6 @@ import (
 	"os"
 	"slices"
 	"time"
-
-	"github.com/rootd/rootd/cmd/internal/client/sim"
 )
 
 const runUsage = `usage: rootswarm run [-seed N] FILE...
@@ -23,7 +22,7 @@ example:
 `
 
 // runCommand is "rootswarm run".
-func runCommand(args []string, stdout, stderr io.Writer) int {
+func runCommand(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fs := flag.NewFlagSet("rootswarm run", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	fs.Usage = func() { fmt.Fprint(stderr, runUsage); fs.PrintDefaults() }
@@ -40,7 +39,7 @@ func runCommand(args []string, stdout, stderr io.Writer) int {
 	}
 	code := 0
 	for _, file := range fs.Args() {
-		ok, err := runFile(file, *seed, stdout, stderr)
+		ok, err := runFile(ctx, file, *seed, stdout, stderr)
 		if err != nil {
 			fmt.Fprintln(stderr, "rootswarm:", err)
 			return exitError
@@ -53,7 +52,7 @@ func runCommand(args []string, stdout, stderr io.Writer) int {
 }
 
 // runFile plays one scenario and reports whether its limits were kept.
-func runFile(file string, seed uint64, stdout, stderr io.Writer) (bool, error) {
+func runFile(ctx context.Context, file string, seed uint64, stdout, stderr io.Writer) (bool, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return false, err
@@ -70,7 +69,9 @@ func runFile(file string, seed uint64, stdout, stderr io.Writer) (bool, error) {
 		return false, fmt.Errorf("scenario %s: %w", file, err)
 	}
 	ready := time.Since(began)
-	g.play(stdout)
+	if err := g.play(ctx, stdout); err != nil {
+		return false, fmt.Errorf("scenario %s: stopped after %s of virtual time: %w", file, g.passed(), err)
+	}
 	wall := time.Since(began) - ready
 	used := memory() - before
 	m := g.metrics()
@@ -83,7 +84,7 @@ func runFile(file string, seed uint64, stdout, stderr io.Writer) (bool, error) {
 		fmt.Fprintf(stdout, "          %-14s %.4f\n", name, m[name])
 	}
 	fmt.Fprintf(stdout, "          %d clients, %s virtual in %.1f s (and %.1f s to make them), %d datagrams, %.1f MB, %.1f KB a client\n",
-		s.clients, time.Duration(g.net.Now-sim.Epoch)*time.Millisecond, wall.Seconds(), ready.Seconds(), g.net.Sent,
+		s.clients, g.passed(), wall.Seconds(), ready.Seconds(), g.net.Sent,
 		float64(used)/1e6, float64(used)/1e3/float64(s.clients))
 	ok := true
 	for _, l := range s.limits {

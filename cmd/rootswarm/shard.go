@@ -33,6 +33,7 @@ type shard struct {
 	timers  timers
 	base    time.Time // Env.Now is the wall clock at base, plus what passed since on the monotonic clock
 	count   counters
+	retired []client.Stats // of clients that were restarted
 	failed  error
 	traffic *traffic
 	frame   []byte // that is being sent
@@ -41,6 +42,9 @@ type shard struct {
 // member is a client of the shard.
 type member struct {
 	c      *client.Client
+	opts   client.Options
+	asleep int64    // until this time, ms
+	shift  uint8    // by how many places socks were moved on
 	socks  [8]uint8 // index into shard.conns for each of the client's sockets
 	locals uint8    // how many of socks are used
 	at     int      // index in shard.timers
@@ -75,14 +79,11 @@ func (s *shard) now() {
 	s.env.Now = s.base.Add(time.Since(s.base)).UnixMilli()
 }
 
-// add puts a client on the shard's sockets: client number i uses sockets that are far apart in the list.
+// add puts a client on the shard's sockets.
 func (s *shard) add(m *member) {
-	i, n := len(s.members), len(s.conns)
-	for k := range m.c.Locals() {
-		m.socks[k] = uint8((i + k*max(n/m.c.Locals(), 1)) % n)
-	}
+	m.c.SetLabel(len(s.members))
 	m.locals = uint8(m.c.Locals())
-	m.c.SetLabel(i)
+	s.place(m)
 	s.members = append(s.members, m)
 	s.byAddr[m.c.Address()] = m
 	s.timers.push(m, 0)
@@ -157,7 +158,7 @@ func (s *shard) receive(sock uint8, m *udp.Message) {
 		return
 	}
 	to := s.byAddr[vl1.AddressFrom(b[8:])]
-	if to == nil {
+	if to == nil || to.asleep > s.env.Now {
 		s.count.stray++
 		return
 	}
@@ -198,6 +199,10 @@ func (s *shard) run(ctx context.Context) error {
 func (s *shard) fire() {
 	for len(s.timers) > 0 && s.timers[0].due <= s.env.Now {
 		m := s.timers[0].m
+		if m.asleep > s.env.Now {
+			s.timers.set(m, m.asleep)
+			continue
+		}
 		if m.c.Next() <= s.env.Now {
 			m.c.Tick(&s.env)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -29,7 +30,7 @@ func newSwarm(cfg *config, ids []*vl1.SecretIdentity) (s *swarm, err error) {
 			s.close()
 		}
 	}()
-	s.traffic = traffic{network: cfg.network, size: cfg.frameSize, start: time.Now()}
+	s.traffic = traffic{network: cfg.network, size: max(cfg.frameSize, bulkSize), start: time.Now()}
 	s.traffic.roots = make(map[vl1.Address]bool)
 	for _, r := range cfg.planet.Roots {
 		s.traffic.roots[r.Identity.Address] = true
@@ -40,26 +41,31 @@ func newSwarm(cfg *config, ids []*vl1.SecretIdentity) (s *swarm, err error) {
 	now := time.Now().UnixMilli()
 	var sockets [2]int
 	sockets[0] = cfg.perNode
-	if cfg.source.Is6() {
+	if cfg.source[0].Is6() {
 		sockets[0], sockets[1] = 0, cfg.perNode
 	}
 	r := rand.New(rand.NewPCG(cfg.seed, 1))
 	for i := range cfg.clients {
-		c, err := client.New(client.Options{
+		o := client.Options{
 			Family: cfg.familyOf(i), Identity: ids[i], Planet: cfg.planet, Seed: cfg.seed, Sockets: sockets,
 			Networks: []uint64{cfg.network}, AllowLoopback: cfg.loopback, Jitter: 60,
-		})
+		}
+		c, err := client.New(o)
 		if err != nil {
 			return s, err
 		}
-		m := &member{c: c, flow: flow{next: never}}
+		m := &member{c: c, opts: o, flow: flow{next: never}}
 		if cfg.frameEvery > 0 && (cfg.active == 0 || i < cfg.active) {
 			m.flow.to = ids[partner(i, cfg.clients)].Address
 			m.flow.every = cfg.frameEvery
+			m.flow.size = cfg.frameSize
 			if m.flow.to != ids[i].Address {
 				m.flow.next = 0
 				m.flow.exact = 0
 			}
+		}
+		if i < cfg.bulk {
+			m.flow = flow{to: ids[partner(i, cfg.clients)].Address, every: time.Duration(float64(time.Second) / cfg.bulkRate), size: bulkSize}
 		}
 		sh := s.shards[i%len(s.shards)]
 		sh.add(m)
@@ -73,10 +79,11 @@ func partner(i, n int) int { return (i + n/2 + 1) % n }
 
 // open opens the sockets, each on an address of its own /24, and deals them out to the shards.
 func (s *swarm) open() error {
-	addr := s.cfg.source
+	addrs := slices.Clone(s.cfg.source)
 	conns := make([][]udp.Conn, s.cfg.shards)
 	for i := range s.cfg.sources {
-		c, err := udp.Listen(netip.AddrPortFrom(addr, 0), udp.Options{RecvBuffer: socketBuffer, SendBuffer: socketBuffer})
+		addr := &addrs[i%len(addrs)]
+		c, err := udp.Listen(netip.AddrPortFrom(*addr, 0), udp.Options{RecvBuffer: socketBuffer, SendBuffer: socketBuffer})
 		if err != nil {
 			return fmt.Errorf("socket %d of %d: %w", i+1, s.cfg.sources, err)
 		}
@@ -86,7 +93,7 @@ func (s *swarm) open() error {
 			if b[2]++; b[2] == 0 {
 				b[1]++
 			}
-			addr = netip.AddrFrom4(b)
+			*addr = netip.AddrFrom4(b)
 		}
 	}
 	var roots map[netip.Addr]bool
@@ -138,6 +145,9 @@ func (s *swarm) run(ctx context.Context, each func(now time.Duration, c *counter
 		return nil, err
 	}
 	cpu.reset()
+	for _, a := range s.cfg.script {
+		g.Go(func() error { return s.later(live, a) })
+	}
 	s.wait(ctx, s.cfg.duration, begin, each)
 	seconds := time.Since(measured).Seconds()
 	swarmCPU, rootCPU := cpu.read()
@@ -154,6 +164,7 @@ func (s *swarm) run(ctx context.Context, each func(now time.Duration, c *counter
 	now := time.Now().UnixMilli()
 	for _, sh := range s.shards {
 		all.merge(&sh.count)
+		stats = append(stats, sh.retired...)
 		for _, m := range sh.members {
 			stats = append(stats, m.c.Stats(now))
 			r.Families[m.c.Family().Name]++
