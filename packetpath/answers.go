@@ -78,7 +78,8 @@ func (w *worker) like(s *session, p vl1.Packet) {
 		return
 	}
 	for i := range groups.Len() {
-		if w.root.groups.Like(s.id.Address, gather.Group(groups.At(i)), w.now) {
+		g := groups.At(i)
+		if !w.likeAtHome(s.id.Address, &g) || w.root.groups.Like(s.id.Address, gather.Group(g), w.now) {
 			w.inc(Likes)
 		} else {
 			w.inc(LikesRefused)
@@ -100,6 +101,9 @@ func (w *worker) gather(s *session, p vl1.Packet, from origin) {
 	}
 	var space [256]vl1.Address
 	want := min(int(g.Limit), l.GatherMax, len(space))
+	if w.budget == unlimited {
+		w.gatherAtHome(s.id.Address, p.ID(), &g.Group, want)
+	}
 	total, members := w.root.groups.Gather(gather.Group(g.Group), s.id.Address, want, w.now, w.random.Uint64(), space[:0])
 	if len(members) == 0 {
 		return

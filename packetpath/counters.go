@@ -62,6 +62,12 @@ const (
 	KeepWarmSent
 	WorldsSent
 	SightingsOffered
+	LinkSent
+	LinkReceived
+	LinkNoRoute
+	LinkFailed
+	LinkMessages
+	FencedDropped
 	numCounters
 )
 
@@ -128,6 +134,12 @@ var CounterDefs = [numCounters]CounterDef{
 	KeepWarmSent:         {"keep_warm_packets", "ECHO sent to keep the NAT mapping of a quiet peer open."},
 	WorldsSent:           {"world_packets", "Planets and moons sent in OK(HELLO)."},
 	SightingsOffered:     {"sightings", "Sightings handed to the proposer."},
+	LinkSent:             {"link_sent_packets", "Packets handed to the member that has their receiver."},
+	LinkReceived:         {"link_received_packets", "Packets that other members handed over for peers here."},
+	LinkNoRoute:          {"link_no_route_packets", "Of these, packets whose receiver is not here (any more)."},
+	LinkFailed:           {"link_failed_packets", "Packets and messages that could not be handed to another member."},
+	LinkMessages:         {"link_messages", "Messages received from other members: introductions, multicast."},
+	FencedDropped:        {"fenced_packets", "Datagrams ignored because the cluster believes this member dead."},
 }
 
 // counters are written by the one goroutine that owns them and read by anyone: the owner counts in plain words

@@ -196,7 +196,7 @@ func (w *worker) ok(s *session, at *path, p vl1.Packet, from origin) {
 	if s.confirm(from, id, w.now) {
 		w.inc(PathsConfirmed)
 		w.budget = unlimited
-		w.sight(s, at)
+		w.place(s, at, true)
 		w.lateWorlds(s, at)
 	}
 }

@@ -60,9 +60,7 @@ func (w *worker) authenticHello(s *session, at *path, p vl1.Packet, from origin)
 		changed = s.planet.Swap(h.PlanetTimestamp) != h.PlanetTimestamp || changed
 	}
 	if at == nil || at.confirmed.Load() {
-		if changed || w.now-s.sighted.Load() > sightEvery {
-			w.sight(s, at)
-		}
+		w.place(s, at, changed || w.now-s.sighted.Load() > sightEvery)
 	}
 
 	ok := w.okHello(h.Protocol, h.Clock, from.addr)

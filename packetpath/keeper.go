@@ -74,6 +74,9 @@ func (w *worker) keepWarm(s *session) {
 	if w.now-max(at.heard.Load(), at.echoed.Load()) < every {
 		return
 	}
+	if _, ok := w.elsewhere(s.id.Address, s); ok {
+		return // it would learn our path again
+	}
 	at.missed.Add(1)
 	at.echoed.Store(w.now)
 	at.echoID.Store(w.seal(at.origin, s, w.packet(s.id.Address, vl1.VerbEcho)))

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -18,6 +19,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/rootd/rootd/fsm"
+	"github.com/rootd/rootd/fsm/table"
 	"github.com/rootd/rootd/packetpath"
 	"github.com/rootd/rootd/packetpath/gather"
 	"github.com/rootd/rootd/packetpath/udp"
@@ -29,61 +31,135 @@ var (
 	rootV6 = netip.MustParseAddrPort("[fd00::1]:9993")
 )
 
-// lab is a root on a network in memory, in a bubble of virtual time. Its log has one writer and no Raft: sightings
-// are applied at once.
+// lab is a root of one or several members on a network in memory, in a bubble of virtual time. Its log has one writer
+// and no Raft: sightings are applied at once, at all members.
 type lab struct {
 	*testing.T
 	net   *udp.Network
-	root  *packetpath.Root
 	self  *vl1.SecretIdentity
-	fsm   *fsm.FSM
 	signs *vl1.SigningKey
+	nodes []*node
+	root  *packetpath.Root // of the first member
+	fsm   *fsm.FSM         // of the first member
 
 	mu    sync.Mutex // guards index and all calls of fsm.Apply
 	index uint64
 }
 
+// node is one member.
+type node struct {
+	*lab
+	id     table.MemberID
+	v4, v6 netip.AddrPort
+	root   *packetpath.Root
+	fsm    *fsm.FSM
+	links  *packetpath.Receiver
+}
+
 // inLab runs f with a root. Options may be changed before it starts.
 func inLab(t *testing.T, change func(*packetpath.Options), f func(*lab)) {
 	t.Helper()
+	inCluster(t, 1, change, f)
+}
+
+// inCluster runs f with a root of several members.
+func inCluster(t *testing.T, members int, change func(*packetpath.Options), f func(*lab)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		l := &lab{T: t, net: udp.NewNetwork(), self: identity(t, 0)}
-		l.start(change)
+		l.start(members, change)
 		f(l)
 	})
 }
 
-func (l *lab) start(change func(*packetpath.Options)) {
+func (l *lab) start(members int, change func(*packetpath.Options)) {
 	l.Helper()
 	var err error
-	if l.fsm, err = fsm.New(fsm.Options{}); err != nil {
-		l.Fatal(err)
-	}
 	if l.signs, err = vl1.GenerateSigningKey(); err != nil {
 		l.Fatal(err)
 	}
+	for i := range members {
+		n := &node{
+			lab: l, id: table.MemberID(i + 1),
+			v4: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)}), 9993),
+			v6: netip.AddrPortFrom(netip.AddrFrom16([16]byte{0xfd, 15: byte(i + 1)}), 9993),
+		}
+		if n.fsm, err = fsm.New(fsm.Options{}); err != nil {
+			l.Fatal(err)
+		}
+		l.nodes = append(l.nodes, n)
+	}
 	l.apply(&fsm.Bootstrap{ID: [16]byte{1}, Name: "test", Root: l.self.Identity, Created: time.Now().UnixMilli()})
-	l.apply(&fsm.MemberUp{ID: 1, Name: "m1", Endpoints: []netip.AddrPort{rootV4, rootV6}, Version: "test"})
+	for _, n := range l.nodes {
+		l.apply(&fsm.MemberUp{ID: n.id, Name: fmt.Sprint("m", n.id), Endpoints: []netip.AddrPort{n.v4, n.v6}, Version: "test"})
+		n.start(change)
+	}
+	l.root, l.fsm = l.nodes[0].root, l.nodes[0].fsm
+}
+
+func (n *node) start(change func(*packetpath.Options)) {
+	n.Helper()
 	o := packetpath.Options{
-		Identity: l.self, View: l.fsm.View(), Sink: l, Groups: gather.New(gather.Options{}),
+		Member: n.id, Identity: n.self, View: n.fsm.View(), Sink: n, Groups: gather.New(gather.Options{}),
 		Limits: packetpath.DefaultLimits(), Version: packetpath.Version{Major: 1}, Log: slog.New(slog.DiscardHandler),
+	}
+	if len(n.nodes) > 1 {
+		o.Link = func() packetpath.LinkSender { return &wire{from: n} }
 	}
 	if change != nil {
 		change(&o)
 	}
-	if o.Sockets, err = packetpath.Listen([]netip.AddrPort{rootV4, rootV6}, 1, l.net.Listen, udp.Options{}); err != nil {
-		l.Fatal(err)
+	var err error
+	if o.Sockets, err = packetpath.Listen([]netip.AddrPort{n.v4, n.v6}, 1, n.net.Listen, udp.Options{}); err != nil {
+		n.Fatal(err)
 	}
-	l.root = packetpath.New(o)
+	n.root = packetpath.New(o)
+	n.links = n.root.NewReceiver()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
-	go func() { done <- l.root.Run(ctx) }()
-	l.Cleanup(func() {
+	go func() { done <- n.root.Run(ctx) }()
+	n.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
-			l.Error(err)
+			n.Error(err)
 		}
 	})
+}
+
+// wire is a link without cryptography or delay.
+type wire struct {
+	from  *node
+	queue []func()
+}
+
+func (w *wire) Send(member uint16, peer uint64, b []byte) error {
+	to, c := w.from.nodes[member-1], append([]byte(nil), b...)
+	w.queue = append(w.queue, func() {
+		to.links.Begin()
+		to.links.Deliver(vl1.Address(peer), c)
+		to.links.End()
+	})
+	return nil
+}
+
+func (w *wire) Notify(member uint16, kind byte, body []byte) error {
+	to, c := w.from.nodes[member-1], append([]byte(nil), body...)
+	w.queue = append(w.queue, func() {
+		to.links.Begin()
+		to.links.Message(uint16(w.from.id), kind, c)
+		to.links.End()
+	})
+	return nil
+}
+
+func (w *wire) Flush() {
+	queue := w.queue
+	w.queue = nil
+	go func() {
+		for _, f := range queue {
+			f()
+		}
+	}()
 }
 
 func (l *lab) apply(c fsm.Command) {
@@ -96,17 +172,20 @@ func (l *lab) apply(c fsm.Command) {
 	defer l.mu.Unlock()
 	l.index++
 	fsm.Stamp(b, time.Now().UnixMilli())
-	if r := l.fsm.Apply(&raft.Log{Index: l.index, Term: 1, Type: raft.LogCommand, Data: b}).(fsm.Response); r.Err != nil {
-		l.Fatal(r.Err)
+	for _, n := range l.nodes {
+		e := &raft.Log{Index: l.index, Term: 1, Type: raft.LogCommand, Data: append([]byte(nil), b...)}
+		if r := n.fsm.Apply(e).(fsm.Response); r.Err != nil {
+			l.Fatal(r.Err)
+		}
 	}
 }
 
 // Offer implements [packetpath.Sink].
-func (l *lab) Offer(sightings []fsm.Sighting) {
+func (n *node) Offer(sightings []fsm.Sighting) {
 	changes := make(fsm.Changes, 0, len(sightings))
 	for _, s := range sightings {
 		c := fsm.Change{
-			Address: s.Identity.Address, Key: s.Identity.Key, HasKey: true, Member: 1, Epoch: 1,
+			Address: s.Identity.Address, Key: s.Identity.Key, HasKey: true, Member: n.id, Epoch: 1,
 			Protocol: s.Protocol, Major: s.Major, Minor: s.Minor, Revision: s.Revision, Planet: s.Planet,
 		}
 		if s.Endpoint.Addr().Is4() {
@@ -116,7 +195,7 @@ func (l *lab) Offer(sightings []fsm.Sighting) {
 		}
 		changes = append(changes, c)
 	}
-	l.apply(changes)
+	n.apply(changes)
 }
 
 // publish puts a planet of the root into the log and returns it.
@@ -169,11 +248,18 @@ type client struct {
 	conn udp.Conn
 	out  udp.Sender
 	mute bool // does not answer ECHO
+	at   *node
 }
 
 func (l *lab) client(n int, at string) *client {
 	l.Helper()
-	c := &client{lab: l, id: identity(l, n)}
+	return l.clientAt(0, n, at)
+}
+
+// clientAt returns a client of the member with the index.
+func (l *lab) clientAt(member, n int, at string) *client {
+	l.Helper()
+	c := &client{lab: l, id: identity(l, n), at: l.nodes[member]}
 	var err error
 	if c.key, err = c.id.Agree(&l.self.Key); err != nil {
 		l.Fatal(err)
@@ -203,9 +289,9 @@ func (c *client) open(at string) {
 
 func (c *client) rootAddr() netip.AddrPort {
 	if c.addr.Addr().Is4() {
-		return rootV4
+		return c.at.v4
 	}
-	return rootV6
+	return c.at.v6
 }
 
 // raw sends bytes to the root.
@@ -345,7 +431,7 @@ func (c *client) attach() *client {
 
 func (c *client) confirmed() bool {
 	synctest.Wait()
-	p, _ := c.root.Peer(c.id.Address)
+	p, _ := c.at.root.Peer(c.id.Address)
 	for _, at := range p.Paths {
 		if at.Endpoint == c.addr {
 			return at.Confirmed

@@ -37,6 +37,10 @@ func (w *worker) relay(b []byte, hopByte int, from origin) *session {
 	}
 	dest := vl1.AddressFrom(b[8:])
 	s := r.sessions.get(dest)
+	if m, ok := w.elsewhere(dest, s); ok {
+		w.relayAcross(dest, m, b, hopByte, from)
+		return nil
+	}
 	if s == nil {
 		w.relayFromView(dest, b, hopByte, from)
 		return nil
@@ -46,7 +50,7 @@ func (w *worker) relay(b []byte, hopByte int, from origin) *session {
 		w.inc(RelayNoRoute)
 		return nil
 	}
-	if !w.mayRelay(b, from) || r.limits.RelayTo > 0 && !s.relay.Take(w.now, len(b), r.limits.RelayTo, int(r.limits.RelayTo)) {
+	if !w.mayRelay(b, from) || !w.mayRelayTo(s, b) {
 		w.inc(RelayLimited)
 		return nil
 	}
@@ -66,6 +70,22 @@ func (w *worker) mayRelay(b []byte, from origin) bool {
 	return r.limits.RelayFrom == 0 || r.sources.Take(from.addr, w.now, len(b))
 }
 
+func (w *worker) mayRelayTo(s *session, b []byte) bool {
+	limit := w.root.limits.RelayTo
+	return limit == 0 || s.relay.Take(w.now, len(b), limit, int(limit))
+}
+
+// relayAcross hands a packet to the member that has its receiver. That costs no hop; the one there counts it.
+func (w *worker) relayAcross(dest vl1.Address, to table.MemberID, b []byte, hopByte int, from origin) {
+	if !w.mayRelay(b, from) {
+		w.inc(RelayLimited)
+		return
+	}
+	if w.handOver(to, dest, b) && hopByte == headHops && b[hopByte]&7 == 0 {
+		w.introduceAcross(vl1.Packet(b).Source(), dest, to, from)
+	}
+}
+
 // relayFromView relays to a peer that this member has not heard since it started, at the endpoint where the log
 // saw it: after a restart traffic flows on before the peers speak again.
 func (w *worker) relayFromView(dest vl1.Address, b []byte, hopByte int, from origin) {
@@ -75,9 +95,10 @@ func (w *worker) relayFromView(dest vl1.Address, b []byte, hopByte int, from ori
 		w.inc(RelayNoRoute)
 		return
 	}
-	for _, to := range [2]netip.AddrPort{rec.V4, rec.V6} {
+	for i, to := range [2]netip.AddrPort{rec.V4, rec.V6} {
 		port, ok := r.portFor(to)
-		if !ok {
+		// Ours of any epoch: the peer does not know that we restarted.
+		if !ok || [2]table.MemberID{rec.V4Member, rec.V6Member}[i] != r.member {
 			continue
 		}
 		if !w.mayRelay(b, from) {
@@ -90,25 +111,10 @@ func (w *worker) relayFromView(dest vl1.Address, b []byte, hopByte int, from ori
 	w.inc(RelayNoRoute)
 }
 
-// introduce tells the sender and the receiver of a relayed packet where the other is, once in a while, so that
-// they find a direct path. The sender must have sent from a confirmed path of its own: a source address alone
-// proves nothing.
+// introduce tells the sender and the receiver of a relayed packet where the other is, so that they find a direct path.
 func (w *worker) introduce(source vl1.Address, d *session, from origin) {
-	r := w.root
-	interval := r.limits.IntroductionInterval.Milliseconds()
-	if interval == 0 || !r.pairs.Stale(source, d.id.Address, w.now, interval) {
-		return
-	}
-	s := r.sessions.get(source)
+	s := w.mayIntroduce(source, d.id.Address, from)
 	if s == nil || s == d {
-		return
-	}
-	at := s.bestFor(from.addr.Addr()).Load()
-	if at == nil || at.addr != from.addr || !r.pairs.Due(source, d.id.Address, w.now, interval) {
-		return
-	}
-	if !s.meets.Take(w.now, 1, r.limits.IntroductionRate, r.limits.IntroductionBurst) {
-		w.inc(IntroductionsLimited)
 		return
 	}
 	met := w.introduceOn(s, d, live(&s.v4, w.now), live(&d.v4, w.now))
@@ -116,6 +122,29 @@ func (w *worker) introduce(source vl1.Address, d *session, from origin) {
 	if met {
 		w.inc(Introductions)
 	}
+}
+
+// mayIntroduce returns the session of the sender of a relayed packet if it is time to introduce it to the receiver.
+// It must have sent from a confirmed path of its own: a source address alone proves nothing.
+func (w *worker) mayIntroduce(source, dest vl1.Address, from origin) *session {
+	r := w.root
+	interval := r.limits.IntroductionInterval.Milliseconds()
+	if interval == 0 || !r.pairs.Stale(source, dest, w.now, interval) {
+		return nil
+	}
+	s := r.sessions.get(source)
+	if s == nil {
+		return nil
+	}
+	at := s.bestFor(from.addr.Addr()).Load()
+	if at == nil || at.addr != from.addr || !r.pairs.Due(source, dest, w.now, interval) {
+		return nil
+	}
+	if !s.meets.Take(w.now, 1, r.limits.IntroductionRate, r.limits.IntroductionBurst) {
+		w.inc(IntroductionsLimited)
+		return nil
+	}
+	return s
 }
 
 // introduceOn introduces s and d in one address family. Each is told on its own path of that family, because that
@@ -127,17 +156,17 @@ func (w *worker) introduceOn(s, d *session, sp, dp *path) bool {
 	if w.random.Uint64()&1 == 0 {
 		s, d, sp, dp = d, s, dp, sp
 	}
-	w.rendezvous(s, sp, d, dp)
-	w.rendezvous(d, dp, s, sp)
+	w.rendezvous(s, sp, d.id.Address, dp.addr)
+	w.rendezvous(d, dp, s.id.Address, sp.addr)
 	return true
 }
 
 // rendezvous tells one peer where another one is, unless it could not get there: a private address means nothing
 // to somebody who is not in the same kind of network.
-func (w *worker) rendezvous(to *session, at *path, about *session, where *path) {
-	if scope := vl1.ScopeOf(where.addr.Addr()); scope != vl1.ScopeGlobal && scope != vl1.ScopeOf(at.addr.Addr()) {
+func (w *worker) rendezvous(to *session, at *path, about vl1.Address, where netip.AddrPort) {
+	if scope := vl1.ScopeOf(where.Addr()); scope != vl1.ScopeGlobal && scope != vl1.ScopeOf(at.addr.Addr()) {
 		return
 	}
-	p := vl1.AppendRendezvous(w.packet(to.id.Address, vl1.VerbRendezvous), vl1.Rendezvous{Peer: about.id.Address, Endpoint: where.addr})
+	p := vl1.AppendRendezvous(w.packet(to.id.Address, vl1.VerbRendezvous), vl1.Rendezvous{Peer: about, Endpoint: where})
 	w.seal(at.origin, to, p)
 }

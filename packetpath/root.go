@@ -7,9 +7,11 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rootd/rootd/fsm"
+	"github.com/rootd/rootd/fsm/table"
 	"github.com/rootd/rootd/packetpath/gather"
 	"github.com/rootd/rootd/packetpath/vl1"
 )
@@ -25,9 +27,11 @@ type Version struct {
 	Revision     uint16
 }
 
-// Options of a Root. All fields but KeepWarm, AES and Moons are needed.
+// Options of a Root. All fields but Link, KeepWarm, AES and Moons are needed.
 type Options struct {
 	Sockets  *Sockets
+	Member   table.MemberID    // this member, as the log numbers it
+	Link     func() LinkSender // gives each worker its way to the other members; nil if there are none
 	Identity *vl1.SecretIdentity
 	View     *fsm.View
 	Sink     Sink
@@ -49,6 +53,9 @@ type Moon struct {
 // Root is the packet path of one member.
 type Root struct {
 	sockets   *Sockets
+	member    table.MemberID
+	link      func() LinkSender
+	fenced    atomic.Bool
 	self      *vl1.SecretIdentity
 	view      *fsm.View
 	sink      Sink
@@ -81,7 +88,7 @@ type Root struct {
 func New(o Options) *Root {
 	now := time.Now()
 	r := &Root{
-		sockets: o.Sockets, self: o.Identity, view: o.View, sink: o.Sink, groups: o.Groups, limits: o.Limits, version: o.Version,
+		sockets: o.Sockets, member: o.Member, link: o.Link, self: o.Identity, view: o.View, sink: o.Sink, groups: o.Groups, limits: o.Limits, version: o.Version,
 		keepWarm: o.KeepWarm, aes: o.AES, log: o.Log,
 		started: now, startedMS: now.UnixMilli(),
 		sessions:  newSessionTable(o.Limits.MaxSessions),
@@ -147,6 +154,10 @@ func (r *Root) Run(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Fence makes the root fall silent, or speak again. A member that the cluster believes dead must not answer: its peers
+// are being sent elsewhere.
+func (r *Root) Fence(on bool) { r.fenced.Store(on) }
 
 // clock returns milliseconds since 1970 that never go back.
 func (r *Root) clock() int64 { return r.startedMS + time.Since(r.started).Milliseconds() }

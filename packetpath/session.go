@@ -70,6 +70,7 @@ type session struct {
 	gathers Bucket
 	meets   Bucket       // pairs introduced because the peer sent to the other
 	relay   Bucket       // bytes relayed to the peer
+	claimed atomic.Int64 // ms, last time another member was asked to let the peer go
 	checked atomic.Int64 // ms, last time the log was asked whether the identity still holds the address
 
 	mu     sync.Mutex // guards the following fields

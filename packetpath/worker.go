@@ -31,6 +31,7 @@ type worker struct {
 
 	plain  []byte // a decompressed payload
 	random *mathrand.ChaCha8
+	link   LinkSender // nil: this member is alone
 	sights []fsm.Sighting
 
 	now    int64 // ms, of this batch
@@ -63,6 +64,9 @@ func (r *Root) newWorker(group int) *worker {
 			batch:  make([]udp.Message, outboxSize),
 		})
 	}
+	if r.link != nil {
+		w.link = r.link()
+	}
 	r.counting.Lock()
 	defer r.counting.Unlock()
 	r.counters = append(r.counters, w.counters)
@@ -85,6 +89,11 @@ func (w *worker) read(conn udp.Conn, port int) error {
 			return err
 		}
 		w.begin()
+		if w.root.fenced.Load() {
+			w.add(FencedDropped, n)
+			w.end()
+			continue
+		}
 		for i := range batch[:n] {
 			m := &batch[i]
 			w.inc(Received)
@@ -101,6 +110,9 @@ func (w *worker) begin() { w.now = w.root.clock() }
 // end sends what the batch brought about.
 func (w *worker) end() {
 	w.flush()
+	if w.link != nil {
+		w.link.Flush()
+	}
 	if len(w.sights) > 0 {
 		w.add(SightingsOffered, len(w.sights))
 		w.root.sink.Offer(w.sights)
