@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -169,9 +170,9 @@ func TestBadNetwork(t *testing.T) {
 
 func TestNotifyAndRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		seen := 0
+		var seen atomic.Int32
 		m, a, b := pair(t, link.Options{Asked: func(from uint16, kind byte, body, answer []byte) ([]byte, error) {
-			seen++
+			seen.Add(1)
 			switch {
 			case kind == 9:
 				return nil, errors.New("not today")
@@ -223,14 +224,14 @@ func TestNotifyAndRequest(t *testing.T) {
 
 		// Half of all datagrams get lost: it is asked again.
 		m.net.SetFate(udp.Lossy(3, 0.5, 10*time.Millisecond, 0))
-		seen = 0
+		seen.Store(0)
 		for range 20 {
 			if _, err := a.Request(ctx, 2, 3, []byte("what")); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if seen < 25 {
-			t.Errorf("%d requests seen for 20 asked while half of all gets lost", seen)
+		if n := seen.Load(); n < 25 {
+			t.Errorf("%d requests seen for 20 asked while half of all gets lost", n)
 		}
 
 		// No answer at all: until the context ends.

@@ -294,8 +294,10 @@ func TestOffersRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l, err := link.New(link.Options{Self: 1, Conns: []udp.Conn{c}, Exchange: func(_ context.Context, _ uint16, o []byte) ([]byte, error) {
-			offer = o
+		l, err := link.New(link.Options{Self: 1, Conns: []udp.Conn{c}, Exchange: func(_ context.Context, to uint16, o []byte) ([]byte, error) {
+			if to == 2 {
+				offer = o
+			}
 			return nil, errUnreachable
 		}})
 		if err != nil {
