@@ -199,6 +199,9 @@ func (c *Client) Tick(e *Env) {
 			late = int64(c.rng.Uint64() % uint64(c.jitter+1))
 		}
 		c.nextTick = e.Now + tickPeriod + late
+		if c.fam.Ancient {
+			c.nextTick += ancientTick - tickPeriod
+		}
 	}
 	if e.Now >= c.nextQueue && len(c.txQueue)+len(c.rxQueue) > 0 {
 		c.checkQueues(e)

@@ -25,7 +25,10 @@ const (
 	confirmEvery   = 1_000   // family 3 and later: HELLO to one unknown path at most once in this time
 	pushWithPath   = 120_000 // we push our direct paths to a trusted peer this often if it is direct,
 	pushWithout    = 15_000  // and this often if it is relayed
-	memorizedEvery = 30_000
+
+	ancientTick  = 6_250   // background tick of ancient clients
+	ancientHello = 120_000 // silence of the best path after which they say HELLO
+	ancientJunk  = 19_000  // and empty datagrams between
 )
 
 // unknownLatency is the latency of a path before the first OK(HELLO).
@@ -109,6 +112,9 @@ type Family struct {
 	AES             bool  // can encrypt with AES-GMAC-SIV
 	HelloTail       bool  // HELLO carries planet and moons
 	OwnSurfaces     bool  // pushes the external addresses that others reported, too
+	// Ancient clients know no ECHO: they send HELLO when the best path was silent for two minutes, and empty datagrams
+	// between, and learn paths from OK(HELLO) alone.
+	Ancient bool
 }
 
 func (f *Family) String() string { return f.Name }
@@ -123,7 +129,7 @@ func Families() []Family {
 	f0.Name, f0.Index, f0.Releases = "1.0", 0, "1.0.1 - 1.0.5"
 	f0.Protocol, f0.Major, f0.Minor, f0.Revision = 4, 1, 0, 5
 	f0.Redirect, f0.ChecksWorld, f0.Prune, f0.HelloTail = RedirectIgnored, false, PruneDrop, false
-	f0.PushWindow, f0.PushLimit, f0.HelloOnce = 60_000, 5, false
+	f0.PushWindow, f0.PushLimit, f0.HelloOnce, f0.Ancient, f0.Learn = 60_000, 5, false, true, LearnFreeFirst
 
 	f0b := base
 	f0b.Name, f0b.Index, f0b.Releases = "1.2.4", 0, "1.2.0 - 1.2.4"

@@ -80,7 +80,11 @@ func (c *Client) process(e *Env, p *path, pkt vl1.Packet) {
 	case vl1.VerbError:
 		c.onError(e, p, r, pkt)
 	case vl1.VerbEcho:
-		c.onEcho(e, p, r, pkt)
+		if c.fam.Ancient {
+			c.heard(e, p, r, pkt.Hops(), v)
+		} else {
+			c.onEcho(e, p, r, pkt)
+		}
 	case vl1.VerbRendezvous:
 		c.onRendezvous(e, p, r, pkt)
 	case vl1.VerbPushDirectPaths:

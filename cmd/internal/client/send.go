@@ -105,7 +105,7 @@ func (c *Client) hello(e *Env, r *peer, s Socket, to netip.AddrPort) {
 
 // contact sends ECHO, or HELLO if that is asked for or the peer does not know ECHO.
 func (c *Client) contact(e *Env, r *peer, s Socket, to netip.AddrPort, full bool) {
-	if full || !r.echoes() {
+	if full || c.fam.Ancient || !r.echoes() {
 		c.hello(e, r, s, to)
 		return
 	}

@@ -6,9 +6,35 @@ const (
 	sentV6
 )
 
+// pingAncient is ping of ancient clients, which look after the best path only.
+func (c *Client) pingAncient(e *Env, r *peer) (sent int) {
+	for i := 0; i < len(r.slots); {
+		if e.Now-r.slots[i].learned >= ancientHello+3*ancientTick {
+			r.drop(i)
+		} else {
+			i++
+		}
+	}
+	p := r.best(e.Now, false)
+	switch {
+	case p == nil:
+		return 0
+	case e.Now-p.lastIn >= ancientHello:
+		c.hello(e, r, p.sock, p.addr)
+		p.lastOut = e.Now
+	case e.Now-p.lastOut >= ancientJunk:
+		c.emit(e, p.sock, p.addr, 0, nil)
+		p.lastOut = e.Now
+	}
+	return sentV4 | sentV6
+}
+
 // ping keeps the paths of a peer open, forgets those that expired or were overridden by a redirect, and returns the
 // address families on which it sent something. Only paths of the highest priority in the table are pinged.
 func (c *Client) ping(e *Env, r *peer) (sent int) {
+	if c.fam.Ancient {
+		return c.pingAncient(e, r)
+	}
 	full := e.Now-r.lastVisit >= fullPingPeriod
 	if full || c.fam.HelloOnce {
 		r.lastVisit = e.Now

@@ -46,3 +46,11 @@ func (m *Member) Nop(p *RootPeer, from, to netip.AddrPort, hops uint8) {
 func (m *Member) Echo(s *Session) {
 	m.write(s.Local, s.Client, s.Peer, m.packet(s.Peer, vl1.VerbEcho), 0)
 }
+
+// Join puts an address into a multicast group, as a MULTICAST_LIKE from it would.
+func (r *Root) Join(g vl1.Group, a vl1.Address, now int64) {
+	if r.groups[g] == nil {
+		r.groups[g] = make(map[vl1.Address]int64)
+	}
+	r.groups[g][a] = now
+}
