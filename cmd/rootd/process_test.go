@@ -65,6 +65,7 @@ func TestProcess(t *testing.T) {
 	t.Run("refuses", b.refuses)
 	t.Run("second on the same directory", b.second)
 	t.Run("kill under load", b.killUnderLoad)
+	t.Run("kill at any moment of the first start", b.killAtBirth)
 	t.Run("restart", b.restart)
 	t.Run("new planet", b.newPlanet)
 }
@@ -155,6 +156,37 @@ func (b binaries) killUnderLoad(t *testing.T) {
 	if err := m.Stop(grace); err != nil {
 		t.Error(err)
 	}
+}
+
+// killAtBirth kills rootd in the middle of making its data directory, again and again in the same directory. What was
+// made is kept, what was not is made by the next start.
+func (b binaries) killAtBirth(t *testing.T) {
+	m := procs.MemberTest(t, b.rootd())
+	var identity []byte
+	for i := range 25 {
+		if err := m.Start(); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-time.After(time.Duration(i*i) * time.Millisecond):
+		case <-m.Process().Done():
+			t.Fatalf("start %d: it ended by itself", i)
+		}
+		m.Kill()
+		now, err := os.ReadFile(filepath.Join(m.DataDir, "identity.secret"))
+		if err == nil && identity != nil && string(now) != string(identity) {
+			t.Fatalf("start %d: the identity is another one", i)
+		} else if err == nil {
+			identity = now
+		}
+	}
+	if err := m.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.WaitReady(deadline(t)); err != nil {
+		t.Fatal(err)
+	}
+	devices(t, 1, readPlanet(t, m), m.UDP)[0].hello(t)
 }
 
 // restart ends rootd as an operator does.
