@@ -9,11 +9,26 @@ type place struct {
 }
 
 var places = [...]place{
-	{"Amsterdam", 52.4, 4.9}, {"New York", 40.7, -74.0}, {"Singapore", 1.35, 103.8}, {"Sao Paulo", -23.5, -46.6},
-	{"Tokyo", 35.7, 139.7}, {"Johannesburg", -26.2, 28.0}, {"Sydney", -33.9, 151.2}, {"San Francisco", 37.8, -122.4},
-	{"London", 51.5, -0.1}, {"Frankfurt", 50.1, 8.7}, {"Mumbai", 19.1, 72.9}, {"Toronto", 43.7, -79.4},
-	{"Lagos", 6.5, 3.4}, {"Moscow", 55.8, 37.6}, {"Dubai", 25.2, 55.3}, {"Mexico City", 19.4, -99.1},
-	{"Santiago", -33.4, -70.7}, {"Seoul", 37.6, 127.0}, {"Madrid", 40.4, -3.7}, {"Chicago", 41.9, -87.6},
+	{"Amsterdam", 52.4, 4.9},
+	{"New York", 40.7, -74.0},
+	{"Singapore", 1.35, 103.8},
+	{"Sao Paulo", -23.5, -46.6},
+	{"Tokyo", 35.7, 139.7},
+	{"Johannesburg", -26.2, 28.0},
+	{"Sydney", -33.9, 151.2},
+	{"San Francisco", 37.8, -122.4},
+	{"London", 51.5, -0.1},
+	{"Frankfurt", 50.1, 8.7},
+	{"Mumbai", 19.1, 72.9},
+	{"Toronto", 43.7, -79.4},
+	{"Lagos", 6.5, 3.4},
+	{"Moscow", 55.8, 37.6},
+	{"Dubai", 25.2, 55.3},
+	{"Mexico City", 19.4, -99.1},
+	{"Santiago", -33.4, -70.7},
+	{"Seoul", 37.6, 127.0},
+	{"Madrid", 40.4, -3.7},
+	{"Chicago", 41.9, -87.6},
 }
 
 // rttTable has the round trips between all places, ms.

@@ -28,6 +28,9 @@ func TestScenarios(t *testing.T) {
 				}
 				return
 			}
+			if testing.Short() && filepath.Base(file) != "ping-pong.txt" {
+				t.Skip("takes seconds")
+			}
 			var stdout, stderr bytes.Buffer
 			if code := command(t.Context(), []string{"run", file}, &stdout, &stderr); code != 0 {
 				t.Errorf("exit code %d; stderr:\n%s\nstdout:\n%s", code, &stderr, &stdout)
@@ -51,6 +54,9 @@ func TestScenarioLimit(t *testing.T) {
 
 // TestScenarioIsRepeatable: a seed decides everything.
 func TestScenarioIsRepeatable(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	run := func(seed string) string {
 		var stdout, stderr bytes.Buffer
 		if code := command(t.Context(), []string{"run", "-seed", seed, "scenarios/drain.txt"}, &stdout, &stderr); code != 0 {
