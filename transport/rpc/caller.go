@@ -143,9 +143,10 @@ func (c *Caller) connTo(ctx context.Context, to Target) (*callConn, error) {
 		}
 		l := c.lane(to)
 		switch {
-		case l.conn != nil:
+		case l.conn != nil && !l.conn.ended():
+			k := l.conn
 			c.mu.Unlock()
-			return l.conn, nil
+			return k, nil
 		case l.dialing == nil && l.err != nil && (waited || time.Now().Before(l.retryAt)):
 			c.mu.Unlock()
 			return nil, l.err
@@ -204,7 +205,9 @@ func (c *Caller) dial(to Target, l *lane) {
 	c.wg.Go(func() {
 		k.read()
 		c.mu.Lock()
-		l.conn = nil
+		if l.conn == k { // not replaced yet
+			l.conn = nil
+		}
 		c.mu.Unlock()
 	})
 }

@@ -93,8 +93,8 @@ func (s *Server) Metrics() ServerMetrics {
 	}
 }
 
-// Run serves the connections of a listener of [mux.RPC] until the context ends, and returns nil then, when all handlers have
-// returned. It closes the listener.
+// Run serves the connections of a listener of [mux.RPC] until the context ends or the listener is closed, as the mux does when it
+// stops, and returns nil then, when all handlers have returned. It closes the listener.
 func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -107,7 +107,7 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	for {
 		c, err := ln.Accept()
 		if err != nil {
-			if ctx.Err() != nil {
+			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 				return nil
 			}
 			return fmt.Errorf("accept calls: %w", err)

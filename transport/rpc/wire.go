@@ -35,6 +35,16 @@ func (w *wire) end(err error) {
 	})
 }
 
+// ended reports whether the connection is of no use any more.
+func (w *wire) ended() bool {
+	select {
+	case <-w.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // write sends what is queued until the connection ends.
 func (w *wire) write() {
 	out := bufio.NewWriterSize(w.conn, bufSize)
