@@ -30,6 +30,16 @@ func TestEntriesAreWhatTheDocumentationDraws(t *testing.T) {
 		"expire":          {&fsm.Expire{Cutoff: 9, Addresses: []vl1.Address{5}}, "00000009 0001 0000000005"},
 		"setting":         {&fsm.Set{Key: "ab", Value: "c"}, "02 6162 01 63"},
 		"member up":       {&fsm.MemberUp{ID: 2, Name: "x", Endpoints: []netip.AddrPort{netip.MustParseAddrPort("[2001:db8::1]:1")}}, "0002 01 78 00 01 06 20010db8000000000000000000000001 0001"},
+		"member up 2":     {&fsm.MemberUp{ID: 2, Name: "x", Address: "a:1", KeyHash: fsm.KeyHash{9}, Feature: 3}, "0002 01 78 00 00 03 613a31 09" + zeroes(31) + "0003"},
+		"token create":    {&fsm.TokenCreate{ID: fsm.TokenID{1}, SecretHash: [32]byte{2}, Expires: 3, Name: "n"}, "01" + zeroes(7) + "02" + zeroes(31) + "0000000000000003 01 6e"},
+		"token revoke":    {&fsm.TokenRevoke{ID: fsm.TokenID{1}}, "01" + zeroes(7)},
+		"member join":     {&fsm.MemberJoin{ID: 2, Token: fsm.TokenID{1}, KeyHash: fsm.KeyHash{9}, Feature: 3, Name: "x", Address: "a:1", Version: "v"}, "0002 01" + zeroes(7) + "09" + zeroes(31) + "0003 01 78 03 613a31 01 76 00"},
+		"member remove":   {&fsm.MemberRemove{ID: 2, Force: true}, "0002 01"},
+		"member down":     {&fsm.MemberDown{ID: 2, Epoch: 7}, "0002 0007"},
+		"health": {
+			&fsm.Health{Reports: []fsm.HealthReport{{Member: 1, Epoch: 2, Load: 3, CPU: 4, RSS: 5, PPS: 6, Sessions: 7, LogLag: 8, DiskFree: 9, Probes: []fsm.Probe{{Member: 2, Asked: 3, Answered: 1, RTT: 4}}}}},
+			"0001 0001 0002 0003 0004 0000000000000005 00000006 00000007 00000008 0000000000000009 01 0002 00000003 00000001 00000004",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, err := fsm.Encode(c.cmd)
@@ -44,6 +54,8 @@ func TestEntriesAreWhatTheDocumentationDraws(t *testing.T) {
 		})
 	}
 }
+
+func zeroes(n int) string { return strings.Repeat("00", n) }
 
 func TestRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -97,6 +109,14 @@ func TestDecodeRefuses(t *testing.T) {
 		"count beyond the end": {raw(3, 0, 1, 0, 1, 3, 0, 0, 0, 0, 0, 0, 9, 0, 0), fsm.ErrMalformed},
 		"control character":    {raw(7, 1, 7, 0), fsm.ErrMalformed},
 		"member 0":             {raw(2, 0, 0, 1, 'x', 0, 0), fsm.ErrMalformed},
+		"long form of kind 2":  {raw(8, append([]byte{0, 1, 1, 'x', 0, 0, 0}, make([]byte, 34)...)...), fsm.ErrMalformed},
+		"address, no port":     {raw(8, append([]byte{0, 1, 1, 'x', 0, 0, 1, 'a'}, make([]byte, 34)...)...), fsm.ErrMalformed},
+		"token 0":              {raw(10, make([]byte, 8)...), fsm.ErrMalformed},
+		"forced twice":         {raw(12, 0, 1, 2), fsm.ErrMalformed},
+		"down in epoch 0":      {raw(14, 0, 1, 0, 0), fsm.ErrMalformed},
+		"reports out of order": {raw(13, append(append([]byte{0, 2}, report(2)...), report(1)...)...), fsm.ErrMalformed},
+		"too many reports":     {raw(13, 0xff, 0xff), fsm.ErrMalformed},
+		"report cut off":       {raw(13, append([]byte{0, 2}, report(2)...)...), fsm.ErrMalformed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := fsm.Decode(c.b); !errors.Is(err, c.want) {
@@ -117,6 +137,20 @@ func TestEncodeRefusesWhatDecodeWould(t *testing.T) {
 		"no name":          &fsm.MemberUp{ID: 1},
 		"no creation":      &fsm.Bootstrap{Name: "x", Root: vl1.Identity{Address: 1}},
 		"huge planet":      &fsm.PublishPlanet{World: make([]byte, 9000)},
+		"address":          &fsm.MemberUp{ID: 1, Name: "x", Address: "::1:80"},
+		"address, port 0":  &fsm.MemberUp{ID: 1, Name: "x", Address: "a:0"},
+		"address, 080":     &fsm.MemberUp{ID: 1, Name: "x", Address: "a:080"},
+		"address, space":   &fsm.MemberUp{ID: 1, Name: "x", Address: "a b:80"},
+		"address, long":    &fsm.MemberUp{ID: 1, Name: "x", Address: strings.Repeat("a", 254) + ":1"},
+		"join, no key":     &fsm.MemberJoin{ID: 1, Name: "x", Address: "a:1", Token: fsm.TokenID{1}},
+		"join, no token":   &fsm.MemberJoin{ID: 1, Name: "x", Address: "a:1", KeyHash: fsm.KeyHash{1}},
+		"join, no address": &fsm.MemberJoin{ID: 1, Name: "x", Token: fsm.TokenID{1}, KeyHash: fsm.KeyHash{1}},
+		"token, no expiry": &fsm.TokenCreate{ID: fsm.TokenID{1}},
+		"report of 0":      &fsm.Health{Reports: make([]fsm.HealthReport, 1)},
+		"reports twice":    &fsm.Health{Reports: []fsm.HealthReport{{Member: 1, Epoch: 1}, {Member: 1, Epoch: 1}}},
+		"probe of itself":  &fsm.Health{Reports: []fsm.HealthReport{{Member: 1, Epoch: 1, Probes: []fsm.Probe{{Member: 1}}}}},
+		"unasked answer":   &fsm.Health{Reports: []fsm.HealthReport{{Member: 1, Epoch: 1, Probes: []fsm.Probe{{Member: 2, Asked: 1, Answered: 2}}}}},
+		"too many reports": &fsm.Health{Reports: make([]fsm.HealthReport, fsm.MaxReports+1)},
 		"long value":       &fsm.Set{Key: "a", Value: strings.Repeat("x", 65)},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -153,6 +187,9 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// report is the bytes of an empty report of a member.
+func report(member byte) []byte { return append([]byte{0, member, 0, 1}, make([]byte, 33)...) }
 
 // seal appends the checksum that makes an entry of any bytes.
 func seal(body []byte) []byte {

@@ -2,6 +2,7 @@ package fsm_test
 
 import (
 	"bytes"
+	"fmt"
 	"hash/crc32"
 	"io"
 	"net/netip"
@@ -83,6 +84,20 @@ func bootstrap() *fsm.Bootstrap {
 	return &fsm.Bootstrap{ID: [16]byte{1}, Name: "alice", Root: vl1.Identity{Address: 0xa11ce, Key: vl1.PublicKey{9}}, Created: began}
 }
 
+// join is a join of member id with the token and the key that have its number.
+func join(id table.MemberID) *fsm.MemberJoin {
+	n := byte(id)
+	return &fsm.MemberJoin{
+		ID: id, Name: fmt.Sprintf("m%d", id), Address: fmt.Sprintf("192.0.2.%d:9995", id), KeyHash: fsm.KeyHash{n}, Version: "0.2", Feature: 1,
+		Endpoints: []netip.AddrPort{netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, n}), 9993)}, Token: fsm.TokenID{n},
+	}
+}
+
+// token is the token that join(id) uses; it lives for an hour.
+func token(id table.MemberID, now int64) *fsm.TokenCreate {
+	return &fsm.TokenCreate{ID: fsm.TokenID{byte(id)}, SecretHash: [32]byte{byte(id), 1}, Expires: now + 3_600_000}
+}
+
 func key(n byte) vl1.PublicKey { return vl1.PublicKey{n, 1, n} }
 
 // snapshotOf returns the bytes of a snapshot of f.
@@ -156,14 +171,14 @@ func changes() *rapid.Generator[fsm.Change] {
 
 func commands() *rapid.Generator[fsm.Command] {
 	return rapid.Custom(func(t *rapid.T) fsm.Command {
-		switch rapid.IntRange(0, 9).Draw(t, "kind") {
+		switch rapid.IntRange(0, 15).Draw(t, "kind") {
 		case 0:
 			return &fsm.KeepAlive{Addresses: addressLists().Draw(t, "alive")}
 		case 1:
 			return &fsm.Expire{Cutoff: rapid.Uint32Range(122_000_000, 122_200_000).Draw(t, "cutoff"), Addresses: addressLists().Draw(t, "old")}
 		case 2:
 			return &fsm.MemberUp{
-				ID: table.MemberID(rapid.Uint16Range(1, 3).Draw(t, "id")), Name: "m", Version: "1.0",
+				ID: memberIDs().Draw(t, "id"), Name: "m", Version: "1.0",
 				Endpoints: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.9:9993"), netip.MustParseAddrPort("[2001:db8::9]:9993")},
 			}
 		case 3:
@@ -176,8 +191,46 @@ func commands() *rapid.Generator[fsm.Command] {
 			return &fsm.PublishPlanet{World: w.AppendBinary(nil)}
 		case 5:
 			return bootstrap()
+		case 6, 7, 8, 9, 10:
+			return memberCommands().Draw(t, "about members")
 		}
 		return fsm.Changes(rapid.SliceOfN(changes(), 1, 30).Draw(t, "changes"))
+	})
+}
+
+func memberIDs() *rapid.Generator[table.MemberID] {
+	return rapid.Custom(func(t *rapid.T) table.MemberID { return table.MemberID(rapid.Uint16Range(1, 3).Draw(t, "member")) })
+}
+
+func memberCommands() *rapid.Generator[fsm.Command] {
+	return rapid.Custom(func(t *rapid.T) fsm.Command {
+		id := memberIDs().Draw(t, "id")
+		epoch := rapid.Uint16Range(1, 3).Draw(t, "epoch")
+		switch rapid.IntRange(0, 9).Draw(t, "what") {
+		case 0, 1:
+			return token(memberIDs().Draw(t, "token"), began+rapid.Int64Range(0, 100_000_000).Draw(t, "expires"))
+		case 2:
+			return &fsm.TokenRevoke{ID: fsm.TokenID{byte(id)}}
+		case 3, 4:
+			j := join(id)
+			j.Token = fsm.TokenID{byte(memberIDs().Draw(t, "token"))}
+			j.KeyHash = fsm.KeyHash{byte(memberIDs().Draw(t, "key"))}
+			return j
+		case 5:
+			j := join(id)
+			return &fsm.MemberUp{ID: id, Name: j.Name, Address: j.Address, Endpoints: j.Endpoints, KeyHash: fsm.KeyHash{byte(memberIDs().Draw(t, "key"))}, Feature: 1}
+		case 6:
+			return &fsm.MemberDown{ID: id, Epoch: epoch}
+		case 7:
+			return &fsm.MemberRemove{ID: id, Force: rapid.Bool().Draw(t, "force")}
+		}
+		h := new(fsm.Health)
+		for i := table.MemberID(1); i <= 3; i++ {
+			if rapid.Bool().Draw(t, "reports") {
+				h.Reports = append(h.Reports, fsm.HealthReport{Member: i, Epoch: epoch, Load: epoch, Probes: []fsm.Probe{{Member: i%3 + 1, Asked: 3, Answered: 2}}})
+			}
+		}
+		return h
 	})
 }
 
@@ -194,5 +247,15 @@ func examples() []fsm.Command {
 		&fsm.Expire{Cutoff: 77, Addresses: []vl1.Address{5}},
 		&fsm.PublishPlanet{World: []byte{1, 2, 3}},
 		&fsm.Set{Key: "peer_expiry", Value: "48h"},
+		&fsm.MemberUp{ID: 2, Name: "nyc", Version: "0.2", Address: "[2001:db8::2]:9995", KeyHash: fsm.KeyHash{2}, Feature: 1},
+		&fsm.TokenCreate{ID: fsm.TokenID{7}, SecretHash: [32]byte{8}, Expires: began, Name: "for nyc"},
+		&fsm.TokenRevoke{ID: fsm.TokenID{7}},
+		join(2),
+		&fsm.MemberRemove{ID: 2, Force: true},
+		&fsm.Health{Reports: []fsm.HealthReport{
+			{Member: 1, Epoch: 1, Load: 10, CPU: 20, RSS: 30, PPS: 40, Sessions: 50, LogLag: 60, DiskFree: 70, Probes: []fsm.Probe{{Member: 2, Asked: 3, Answered: 1, RTT: 80_000}}},
+			{Member: 2, Epoch: 1},
+		}},
+		&fsm.MemberDown{ID: 2, Epoch: 1},
 	}
 }

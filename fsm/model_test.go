@@ -18,7 +18,10 @@ import (
 type model struct {
 	time     int64
 	peers    map[vl1.Address]table.Record
-	epochs   map[table.MemberID]uint16
+	members  map[table.MemberID]modelMember
+	removed  map[table.MemberID]fsm.KeyHash
+	tokens   map[fsm.TokenID]modelToken
+	health   int64
 	maxPeers int
 	planet   uint64
 }
@@ -44,8 +47,6 @@ func (m *model) apply(c fsm.Command, ms int64) {
 				delete(m.peers, a)
 			}
 		}
-	case *fsm.MemberUp:
-		m.epochs[c.ID]++
 	case *fsm.Set:
 		if c.Key == "max_peers" && c.Value == "30" {
 			m.maxPeers = 30
@@ -57,6 +58,8 @@ func (m *model) apply(c fsm.Command, ms int64) {
 			w, _, _ := vl1.DecodeWorld(c.World)
 			m.planet = w.Timestamp
 		}
+	default:
+		m.member(c)
 	}
 }
 
@@ -71,10 +74,10 @@ func (m *model) change(c fsm.Change, seen uint32) {
 		return
 	}
 	r.LastSeen = max(r.LastSeen, seen)
-	if current := c.Member != 0 && m.epochs[c.Member] == c.Epoch; current && c.V4 != (netip.AddrPort{}) {
+	if current := c.Member != 0 && m.members[c.Member].epoch == c.Epoch; current && c.V4 != (netip.AddrPort{}) {
 		r.V4, r.V4Member, r.V4Epoch = c.V4, c.Member, c.Epoch
 	}
-	if current := c.Member != 0 && m.epochs[c.Member] == c.Epoch; current && c.V6 != (netip.AddrPort{}) {
+	if current := c.Member != 0 && m.members[c.Member].epoch == c.Epoch; current && c.V6 != (netip.AddrPort{}) {
 		r.V6, r.V6Member, r.V6Epoch = c.V6, c.Member, c.Epoch
 	}
 	if c.Protocol != 0 {
@@ -91,11 +94,11 @@ func (m *model) change(c fsm.Change, seen uint32) {
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		cmds := append([]fsm.Command{bootstrap()}, rapid.SliceOfN(commands(), 1, 60).Draw(rt, "log")...)
-		mod := &model{peers: map[vl1.Address]table.Record{}, epochs: map[table.MemberID]uint16{}, maxPeers: 50_000_000}
+		mod := &model{peers: map[vl1.Address]table.Record{}, maxPeers: 50_000_000, members: map[table.MemberID]modelMember{}, removed: map[table.MemberID]fsm.KeyHash{}, tokens: map[fsm.TokenID]modelToken{}}
 		var logs []*raft.Log
 		now := began
 		for i, c := range cmds {
-			now += rapid.Int64Range(-5_000, 100_000_000).Draw(rt, "pass")
+			now += rapid.Int64Range(-5_000, rapid.SampledFrom([]int64{20_000, 100_000_000}).Draw(rt, "at most")).Draw(rt, "pass")
 			logs = append(logs, &raft.Log{Index: uint64(i + 1), Type: raft.LogCommand, Data: entry(t, c, now)})
 			mod.apply(c, now)
 		}
@@ -146,11 +149,7 @@ func compare(t *rapid.T, m *model, f *fsm.FSM) {
 	if st.Peers != len(m.peers) || st.Time != m.time {
 		t.Fatalf("%d peers at %d, model has %d at %d", st.Peers, st.Time, len(m.peers), m.time)
 	}
-	for id, epoch := range m.epochs {
-		if mem, ok := st.Member(id); !ok || mem.Epoch != epoch {
-			t.Fatalf("member %d: %+v, want epoch %d", id, mem, epoch)
-		}
-	}
+	m.compareMembers(t, st)
 	if st.Planet != nil && st.Planet.World.Timestamp != m.planet || st.Planet == nil && m.planet != 0 {
 		t.Fatalf("planet %v, model has %d", st.Planet, m.planet)
 	}

@@ -3,9 +3,14 @@ package fsm_test
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
+	"os"
+	"strings"
 	"sync"
 	"testing"
+
+	"github.com/hashicorp/raft"
 
 	"github.com/rootd/rootd/fsm"
 	"github.com/rootd/rootd/fsm/table"
@@ -39,6 +44,8 @@ func address(i int) vl1.Address { return vl1.Address(uint64(i+1)*0x9e3779b9&0x7f
 
 func TestDamagedSnapshotIsRefused(t *testing.T) {
 	m := filled(t, 9000) // two blocks of peers
+	m.must(token(2, m.now))
+	m.must(join(2))
 	good := snapshotOf(t, m.FSM)
 	target := filled(t, 3)
 	before := target.Hash()
@@ -87,16 +94,84 @@ func TestDamagedSnapshotIsRefused(t *testing.T) {
 	}
 }
 
+// populated returns a machine that has everything that only a cluster has.
+func populated(t testing.TB) *machine {
+	m := newCluster(t)
+	for id := table.MemberID(2); id <= 4; id++ {
+		m.admit(id)
+	}
+	m.must(&fsm.Health{Reports: []fsm.HealthReport{{Member: 1, Epoch: 1}, {Member: 2, Epoch: 1, Load: 7, Probes: []fsm.Probe{{Member: 1, Asked: 1}}}}})
+	m.must(&fsm.MemberRemove{ID: 3, Force: true})
+	m.must(join(5))
+	return m
+}
+
+// What the first version of rootd wrote means today what it meant then.
+func TestVersion1(t *testing.T) {
+	text, err := os.ReadFile("testdata/log-v1.hex")
+	if err != nil {
+		t.Fatal(err)
+	}
+	snap, err := os.ReadFile("testdata/snapshot-v1.bin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	replayed, restored := newFSM(t), newFSM(t)
+	index := uint64(0)
+	for _, line := range strings.Fields(string(text)) {
+		data, err := hex.DecodeString(line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := fsm.Decode(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := fsm.Encode(e.Command)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fsm.Stamp(again, e.Time); !bytes.Equal(again, data) {
+			t.Errorf("%T is written in another way today", e.Command)
+		}
+		index++
+		replayed.Apply(&raft.Log{Index: index, Type: raft.LogCommand, Data: data})
+	}
+	replayed.StoreConfiguration(index+1, raft.Configuration{Servers: []raft.Server{{ID: "1", Address: "1"}}})
+	if err := restore(restored, snap); err != nil {
+		t.Fatal(err)
+	}
+	if replayed.Hash() != restored.Hash() || restored.View().State().Peers != 2 {
+		t.Error("the snapshot means something else than the log")
+	}
+	if mem, ok := restored.View().State().Member(1); !ok || mem.Status != fsm.StatusUp || mem.Epoch != 2 {
+		t.Errorf("%+v", mem)
+	}
+	for at := range snap { // damage is found as ever
+		b := bytes.Clone(snap)
+		b[at] ^= 1
+		if err := restore(newFSM(t), b); err == nil {
+			t.Errorf("bit flipped at %d of %d", at, len(snap))
+		}
+	}
+}
+
 func FuzzRestore(f *testing.F) {
 	f.Add(snapshotOf(f, filled(f, 3).FSM))
 	f.Add(snapshotOf(f, newFSM(f)))
+	f.Add(snapshotOf(f, populated(f).FSM))
+	old, err := os.ReadFile("testdata/snapshot-v1.bin")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(old)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) >= 30 {
 			binary.BigEndian.PutUint64(b[18:], binary.BigEndian.Uint64(b[18:])%100)
 			binary.BigEndian.PutUint32(b[26:], checksum(b[:26]))
 		}
 		m := newFSM(t)
-		if err := restore(m, b); err == nil && !bytes.Equal(snapshotOf(t, m), b) {
+		if err := restore(m, b); err == nil && b[9] != 1 && !bytes.Equal(snapshotOf(t, m), b) {
 			t.Error("two snapshots of one state")
 		}
 	})
