@@ -3,8 +3,6 @@ package datadir
 import (
 	"bytes"
 	"crypto/rand"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,11 +13,13 @@ import (
 	"time"
 
 	"github.com/rootd/rootd/packetpath/vl1"
+	"github.com/rootd/rootd/transport/pki"
 )
 
 // Options say what Create makes where it finds nothing.
 type Options struct {
 	Name      string              // of the member
+	Cluster   string              // name of the cluster, for people; "" = the member's
 	Endpoints []netip.AddrPort    // for the planet, in this order; at least one
 	WorldID   uint64              // 0 = random
 	Identity  *vl1.SecretIdentity // nil = a new one; must be valid
@@ -47,6 +47,9 @@ func Create(path string, o Options) (*Dir, error) {
 	s, err := inspect(path)
 	if err != nil {
 		return nil, err
+	}
+	if s == stateJoining {
+		return nil, joinUnfinished(path)
 	}
 	if s == statePartial {
 		if err := o.fits(path); err != nil {
@@ -150,8 +153,14 @@ func (o *Options) fits(path string) error {
 			return err
 		}
 	}
-	_, err = readKey(filepath.Join(path, FileKey), planet)
-	return err
+	if _, err = readKey(filepath.Join(path, FileKey), planet); err != nil {
+		return err
+	}
+	a, err := readAuthority(path, pki.ClusterID{})
+	if err != nil || a == nil {
+		return err
+	}
+	return checkCertificates(path, &Meta{Cluster: a.Cluster().String(), Member: firstMember})
 }
 
 func exists(path string) bool {
@@ -181,16 +190,21 @@ func create(path string, o Options) (err error) {
 	if err := createPlanet(path, o, id); err != nil {
 		return err
 	}
-	var cluster [clusterIDLen / 2]byte
+	var cluster pki.ClusterID
 	_, _ = rand.Read(cluster[:]) // never fails
-	meta, err := json.MarshalIndent(Meta{Format: Format, Name: o.Name, Cluster: hex.EncodeToString(cluster[:]), Created: o.Now.UTC().Truncate(time.Second)}, "", "  ")
-	if err != nil {
-		return fmt.Errorf("create %s: %w", FileMeta, err)
+	if a, err := readAuthority(path, pki.ClusterID{}); err != nil {
+		return err
+	} else if a != nil {
+		cluster = a.Cluster() // an interrupted Create has chosen it
 	}
-	if err := CreateFile(filepath.Join(path, FileMeta), append(meta, '\n'), 0o644); err != nil {
-		return fmt.Errorf("create %s: %w", FileMeta, err)
+	m := Meta{
+		Format: formatFounded, Name: o.Name, Cluster: cluster.String(), ClusterName: o.Cluster, Member: firstMember,
+		Created: o.Now.UTC().Truncate(time.Second),
 	}
-	return nil
+	if err := createCertificates(path, &m); err != nil {
+		return err
+	}
+	return m.create(path)
 }
 
 // createIdentity returns the identity that is there, else the given one, else a new one.

@@ -1,20 +1,26 @@
-// Package datadir keeps the files of a member: its identity, its planet and the key that signs it.
+// Package datadir keeps the files of a member: its identity, its planet and the key that signs it, its certificate.
 //
-//	rootd.json        0644  what this directory is: format, member name, cluster ID, creation; written last
+//	rootd.json        0644  what this directory is: format, member, cluster, creation; written last
 //	identity.secret   0600  identity with its secret, the text form ZeroTier uses
 //	identity.public   0644  the same without the secret
 //	planet            0644  the signed planet, exactly the file that clients need
 //	planet.key        0600  the planet's signing key; may be kept elsewhere instead
+//	ca.pem            0644  the certificate authorities that members of this cluster trust
+//	ca.key            0600  the cluster's authority with its private key: who has it can make members
+//	node.pem          0644  this member's certificate, and that of the authority that signed it
+//	node.key          0600  this member's private key; it never leaves this directory
+//	join.json         0644  a join was begun here and is not finished; no root may be made here
 //	lock              0600  locked by the process that uses the directory; holds its process ID
 //	admin.sock        0600  the socket of the admin API, while rootd runs
 //	raft/             0700  the log and its snapshots, owned by package replica
 //
 // Options and secrets flow in, opened and checked values flow out. [Create] makes what is missing and never replaces
-// an identity, a planet or a key that is there; interrupted at any moment, it goes on where it was. [Open] takes the
-// lock for the life of the process. [Read] takes no lock and changes nothing. A directory that is refused is left as
-// it was, byte for byte.
+// an identity, a planet or a key that is there; interrupted at any moment, it goes on where it was. [BeginJoin] and
+// [Joining.Finish] are the same for a machine that becomes a member of a cluster that exists. [Open] takes the
+// lock for the life of the process, and gives a directory that an older version made the certificates that it lacks. [Read]
+// takes no lock and changes nothing. A directory that is refused is left as it was, byte for byte.
 //
-// A [Dir] may be used from one goroutine at a time. Errors are [*Error] where an operator can do something about it.
+// A [Dir] or [Joining] may be used from one goroutine at a time, [Dir.SaveKeys] from one other. Errors are [*Error] where an operator can do something about it.
 package datadir
 
 import (
@@ -25,24 +31,39 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/rootd/rootd/packetpath/vl1"
+	"github.com/rootd/rootd/transport/pki"
 )
 
 // Names of the files in a data directory.
 const (
-	FileMeta   = "rootd.json"
-	FileSecret = "identity.secret"
-	FilePublic = "identity.public"
-	FilePlanet = "planet"
-	FileKey    = "planet.key"
-	FileLock   = "lock"
-	FileSocket = "admin.sock"
-	DirRaft    = "raft"
-	Format     = 1 // of the directory, in rootd.json
+	FileMeta    = "rootd.json"
+	FileSecret  = "identity.secret"
+	FilePublic  = "identity.public"
+	FilePlanet  = "planet"
+	FileKey     = "planet.key"
+	FileCA      = "ca.pem"
+	FileCAKey   = "ca.key"
+	FileNode    = "node.pem"
+	FileNodeKey = "node.key"
+	FileJoin    = "join.json"
+	FileLock    = "lock"
+	FileSocket  = "admin.sock"
+	DirRaft     = "raft"
+)
+
+// Formats of a directory, in rootd.json.
+const (
+	formatFounded = 1 // by init: a version without clusters may open it
+	formatJoined  = 2 // by join: such a version must not, it would take itself for the only member
+
+	// Format is the highest that this version knows.
+	Format = formatJoined
 )
 
 // What an [Error] may wrap.
@@ -77,6 +98,20 @@ type Meta struct {
 	Name    string    `json:"name"`    // of the member
 	Cluster string    `json:"cluster"` // random, 32 hexadecimal digits; see ClusterID
 	Created time.Time `json:"created"`
+
+	ClusterName string           `json:"cluster_name,omitempty"` // for people; "" = the first member's name
+	Member      pki.MemberID     `json:"member,omitempty"`       // in the cluster; 0 = a version without clusters made this
+	Address     string           `json:"address,omitempty"`      // host:port at which other members dial this one; "" = not known yet
+	Joined      bool             `json:"joined,omitempty"`       // by join: this member must never begin a log of its own
+	Endpoints   []netip.AddrPort `json:"endpoints,omitempty"`    // that it joined with
+	Contacts    []Contact        `json:"contacts,omitempty"`     // the members there were when it joined
+}
+
+// Contact is another member, as it was when this one joined.
+type Contact struct {
+	Member  pki.MemberID `json:"member"`
+	Name    string       `json:"name"`
+	Address string       `json:"address"` // host:port
 }
 
 // ClusterID is the ID that the log of a new cluster begins with.
@@ -90,8 +125,10 @@ const clusterIDLen = 32
 
 func (m *Meta) complete() bool {
 	_, err := hex.DecodeString(m.Cluster)
-	return m.Format >= 1 && m.Name != "" && len(m.Cluster) == clusterIDLen && err == nil
+	return m.Format >= 1 && m.Name != "" && len(m.Cluster) == clusterIDLen && err == nil && m.Joined == (m.Format == formatJoined) && (!m.Joined || m.Member != 0)
 }
+
+func (m *Meta) cluster() pki.ClusterID { return m.ClusterID() }
 
 // Dir is a data directory whose files were read and found good.
 type Dir struct {
@@ -101,6 +138,8 @@ type Dir struct {
 	Planet     *vl1.World
 	PlanetRaw  []byte          // the planet's file
 	SigningKey *vl1.SigningKey // nil: kept elsewhere
+	Keys       pki.Keys        // certificate and CAs; zero after Read where an older version made the directory
+	Authority  *pki.Authority  // nil: kept elsewhere
 	Created    bool            // by this call of Create
 	Warnings   []string        // of Create: what the operator should know, one sentence each
 
@@ -129,11 +168,15 @@ func Open(path string) (*Dir, error) {
 		return nil, err
 	}
 	d, err := Read(path) // again: now nobody else changes it
+	if err == nil && d.Meta.Member == 0 {
+		err = d.upgrade()
+	}
 	if err != nil {
 		return nil, errors.Join(err, l.release())
 	}
 	d.lock = l
 	removeTemp(path)
+	_ = os.Remove(filepath.Join(path, FileJoin)) // of a join that is finished; harmless if it stays
 	return d, nil
 }
 
@@ -170,6 +213,8 @@ func Read(path string) (*Dir, error) {
 	switch {
 	case err != nil:
 		return nil, err
+	case state == stateJoining:
+		return nil, joinUnfinished(path)
 	case state != stateReady:
 		return nil, &Error{Path: path, Err: ErrMissing, Why: "there is no rootd data directory yet", Way: "make one: rootctl init --data-dir " + path}
 	}
@@ -187,7 +232,15 @@ func Read(path string) (*Dir, error) {
 	if d.Planet, err = checkPlanet(planetPath, d.PlanetRaw, d.Identity.Identity); err != nil {
 		return nil, err
 	}
-	d.SigningKey, err = readKey(filepath.Join(path, FileKey), d.Planet)
+	if d.SigningKey, err = readKey(filepath.Join(path, FileKey), d.Planet); err != nil {
+		return nil, err
+	}
+	if d.Authority, err = readAuthority(path, d.Meta.cluster()); err != nil {
+		return nil, err
+	}
+	if d.Meta.Member != 0 {
+		d.Keys, err = readKeys(path, &d.Meta)
+	}
 	return d, err
 }
 

@@ -105,7 +105,7 @@ func TestCreate(t *testing.T) {
 	if d.Planet.ID == 0 || d.Planet.ID == vl1.WorldIDEarth || d.Planet.ID == vl1.WorldIDMars {
 		t.Errorf("world ID %x", d.Planet.ID)
 	}
-	for name, want := range map[string]fs.FileMode{".": 0o700, "identity.secret": 0o600, "identity.public": 0o644, "planet": 0o644, "planet.key": 0o600, "lock": 0o600, "rootd.json": 0o644} {
+	for name, want := range map[string]fs.FileMode{".": 0o700, "identity.secret": 0o600, "identity.public": 0o644, "planet": 0o644, "planet.key": 0o600, "lock": 0o600, "rootd.json": 0o644, "ca.pem": 0o644, "ca.key": 0o600, "node.pem": 0o644, "node.key": 0o600} {
 		fi, err := os.Stat(filepath.Join(path, name))
 		if err != nil {
 			t.Error(err)
@@ -135,7 +135,7 @@ func TestCreate(t *testing.T) {
 // was there.
 func TestCreateGoesOn(t *testing.T) {
 	whole := create(t, options(t))
-	steps := []string{"identity.secret", "identity.public", "planet.key", "planet"}
+	steps := []string{"identity.secret", "identity.public", "planet.key", "planet", "ca.key", "ca.pem", "node.key", "node.pem"}
 	for n := range len(steps) + 1 {
 		path := filepath.Join(t.TempDir(), "data")
 		if err := os.Mkdir(path, 0o700); err != nil {
@@ -287,7 +287,7 @@ func TestRefused(t *testing.T) {
 		{"garbage meta", write("rootd.json", "{", 0o644), datadir.ErrBroken, "rootd.json: damaged", "backup"},
 		{"empty meta", write("rootd.json", "{}", 0o644), datadir.ErrBroken, "fields are missing", "backup"},
 		{"short cluster ID", write("rootd.json", `{"format":1,"name":"m1","cluster":"0123456789abcdef"}`, 0o644), datadir.ErrBroken, "fields are missing", ""},
-		{"newer format", write("rootd.json", `{"format":99,"name":"m1","cluster":"0123456789abcdef0123456789abcdef"}`, 0o644), datadir.ErrForeign, "format 99, this rootd knows up to 1", "newer rootd"},
+		{"newer format", write("rootd.json", `{"format":99,"name":"m1","cluster":"0123456789abcdef0123456789abcdef"}`, 0o644), datadir.ErrForeign, "format 99, this rootd knows up to 2", "newer rootd"},
 		{"foreign directory", both(remove("rootd.json"), write("family.jpg", "", 0o644)), datadir.ErrForeign, "it holds family.jpg", "empty"},
 		{"home of zerotier-one", both(remove("rootd.json"), write("controller.d", "", 0o644)), datadir.ErrForeign, "it holds controller.d", "rootctl init"},
 	} {
@@ -297,7 +297,7 @@ func TestRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 			chmod(".", 0o700)(t, dir)
-			for _, secret := range []string{"identity.secret", "planet.key", "lock"} {
+			for _, secret := range []string{"identity.secret", "planet.key", "ca.key", "node.key", "lock"} {
 				chmod(secret, 0o600)(t, dir)
 			}
 			if _, err := datadir.Read(dir); err != nil {

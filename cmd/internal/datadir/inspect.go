@@ -16,11 +16,12 @@ const (
 	stateMissing state = iota // no directory
 	stateEmpty                // nothing of ours in it yet
 	statePartial              // files of ours, but Create did not come to its end
+	stateJoining              // a join was begun, and did not come to its end
 	stateReady
 )
 
 // ours are the names that Create may find before it is done.
-var ours = [...]string{FileSecret, FilePublic, FilePlanet, FileKey, FileLock}
+var ours = [...]string{FileSecret, FilePublic, FilePlanet, FileKey, FileCA, FileCAKey, FileNode, FileNodeKey}
 
 // inspect says how far the directory is, and refuses one that is not ours. It changes nothing.
 func inspect(path string) (state, error) {
@@ -43,16 +44,18 @@ func inspect(path string) (state, error) {
 	if err != nil {
 		return 0, fileError(path, err)
 	}
-	found := stateEmpty
+	found, joining := stateEmpty, false
 	var foreign []string
 	for _, e := range entries {
 		name := e.Name()
 		switch {
 		case name == FileMeta:
 			return stateReady, nil
+		case name == FileJoin:
+			joining = true
 		case slices.Contains(ours[:], name):
 			found = statePartial
-		case strings.HasPrefix(name, tempPrefix), name == "lost+found":
+		case name == FileLock, strings.HasPrefix(name, tempPrefix), name == "lost+found":
 		default:
 			foreign = append(foreign, name)
 		}
@@ -66,6 +69,9 @@ func inspect(path string) (state, error) {
 			e.Way = "it looks like the home of zerotier-one: take its identity over with rootctl init --data-dir NEW --identity " + filepath.Join(path, FileSecret)
 		}
 		return 0, e
+	}
+	if joining {
+		found = stateJoining
 	}
 	return found, nil
 }
