@@ -52,6 +52,8 @@ type FSM struct {
 	st  State // what is published next
 	dec decoder
 	rec table.Record // scratch
+
+	hashes hashRing
 }
 
 var (
@@ -80,6 +82,13 @@ func (f *FSM) View() *View { return &f.view }
 // at the same index.
 func (f *FSM) Hash() Hash { return f.view.State().Hash() }
 
+// HashAt returns the hash of the state at an index, if it is one of the last multiples of [HashInterval] that this
+// machine has passed. Any goroutine.
+func (f *FSM) HashAt(index uint64) (Hash, bool) { return f.hashes.at(index) }
+
+// Hashes returns the hashes that [FSM.HashAt] knows, ascending by index. Any goroutine.
+func (f *FSM) Hashes() []IndexedHash { return f.hashes.list() }
+
 // Apply implements [raft.FSM]. The result is a [Response].
 func (f *FSM) Apply(l *raft.Log) any { return f.ApplyBatch([]*raft.Log{l})[0] }
 
@@ -97,6 +106,7 @@ func (f *FSM) ApplyBatch(logs []*raft.Log) []any {
 // StoreConfiguration implements [raft.ConfigurationStore].
 func (f *FSM) StoreConfiguration(index uint64, c raft.Configuration) {
 	if index > f.st.Index && f.st.Halted == "" {
+		f.hashes.pass(&f.st, index)
 		f.configure(index, c)
 		f.publish()
 	}
@@ -110,6 +120,7 @@ func (f *FSM) applyLog(l *raft.Log) Response {
 	case l.Index <= f.st.Index:
 		return Response{}
 	}
+	f.hashes.pass(&f.st, l.Index)
 	switch l.Type {
 	case raft.LogConfiguration:
 		f.configure(l.Index, raft.DecodeConfiguration(l.Data))

@@ -163,6 +163,21 @@ func (s *State) Reachable(id table.MemberID) (asked, answered uint32) {
 	return asked, answered
 }
 
+// WorstRTT returns the longest of the shortest round trips between members, by their latest reports. 0: unknown.
+func (s *State) WorstRTT() time.Duration {
+	worst := uint32(0)
+	for i := range s.Members {
+		if h := s.Members[i].Health; h != nil {
+			for _, p := range h.Probes {
+				if _, ok := s.Member(p.Member); ok {
+					worst = max(worst, p.RTT)
+				}
+			}
+		}
+	}
+	return time.Duration(worst) * time.Microsecond
+}
+
 // memberIndex finds id in the ascending members, or where it belongs.
 func memberIndex(members []Member, id table.MemberID) (int, bool) {
 	lo, hi := 0, len(members)

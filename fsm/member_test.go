@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"github.com/rootd/rootd/fsm"
 	"github.com/rootd/rootd/fsm/table"
 )
@@ -197,7 +199,7 @@ func TestSuspectThenDown(t *testing.T) {
 	if r := m.must(&fsm.MemberUp{ID: 2, Name: "m2", KeyHash: fsm.KeyHash{2}}); r.Epoch != 3 || m.status(2) != fsm.StatusUp {
 		t.Errorf("epoch %d, %s", r.Epoch, m.status(2))
 	}
-	if mem, _ := m.View().State().Member(2); mem.Address != join(2).Address || mem.Health != nil {
+	if mem, _ := m.View().State().Member(2); mem.Address != join(2).Address || mem.Health != nil || mem.LastReport != 0 {
 		t.Errorf("%+v", mem)
 	}
 }
@@ -316,5 +318,65 @@ func TestMemberSettings(t *testing.T) {
 	}
 	if s := other.View().State().Settings; s.MemberSuspectAfter != 5*time.Second || s.MemberDownAfter != 8*time.Second || s.Voters != 3 {
 		t.Errorf("%+v", s)
+	}
+}
+
+// Members that batch differently, one of which began with a snapshot, know the same hashes.
+func TestHashesAtIndexes(t *testing.T) {
+	one, two, three := newMachine(t), newMachine(t), newFSM(t)
+	var logs []*raft.Log
+	index := one.index
+	for range 700 {
+		if index++; index%7 == 0 {
+			index += 300 // entries of Raft's own, which no state machine sees
+		}
+		one.now += 1000
+		logs = append(logs, &raft.Log{Index: index, Type: raft.LogCommand, Data: entry(t, &fsm.MemberUp{ID: 1, Name: "ams"}, one.now)})
+	}
+	for i, l := range logs {
+		one.Apply(l)
+		if i == 400 {
+			if err := restore(three, snapshotOf(t, one.FSM)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for len(logs) > 0 {
+		n := min(len(logs), 13)
+		two.ApplyBatch(logs[:n])
+		three.ApplyBatch(logs[:n])
+		logs = logs[n:]
+	}
+	hashes := one.Hashes()
+	if len(hashes) != 64 {
+		t.Fatalf("%d hashes", len(hashes))
+	}
+	for i, h := range hashes {
+		if h.Index%fsm.HashInterval != 0 || i > 0 && h.Index <= hashes[i-1].Index {
+			t.Errorf("hash at %d", h.Index)
+		}
+		for _, f := range []*fsm.FSM{two.FSM, three} {
+			if got, ok := f.HashAt(h.Index); ok && got != h.Hash || !ok && f == two.FSM {
+				t.Errorf("hash at %d: %v, %v, want %v", h.Index, got, ok, h.Hash)
+			}
+		}
+	}
+	if n := len(three.Hashes()); n < 30 {
+		t.Errorf("the restored one knows %d hashes", n)
+	}
+	if _, ok := one.HashAt(1); ok {
+		t.Error("a hash at index 1")
+	}
+}
+
+func TestWorstRTT(t *testing.T) {
+	m := newCluster(t)
+	m.admit(2)
+	m.must(&fsm.Health{Reports: []fsm.HealthReport{
+		{Member: 1, Epoch: 1, Probes: []fsm.Probe{{Member: 2, RTT: 80_000}, {Member: 9, RTT: 900_000}}},
+		{Member: 2, Epoch: 1, Probes: []fsm.Probe{{Member: 1, RTT: 70_000}}},
+	}})
+	if rtt := m.View().State().WorstRTT(); rtt != 80*time.Millisecond {
+		t.Errorf("%v", rtt)
 	}
 }

@@ -105,9 +105,16 @@ func TestModel(t *testing.T) {
 
 		one := newFSM(t)
 		var hashes []fsm.Hash
+		var states []*fsm.State
 		for _, l := range logs {
 			one.Apply(l)
 			hashes = append(hashes, one.Hash())
+			states = append(states, one.View().State())
+		}
+		for i, st := range states {
+			if st.Hash() != hashes[i] {
+				rt.Fatalf("the state after entry %d was changed by a later one", i)
+			}
 		}
 		compare(rt, mod, one)
 
