@@ -159,17 +159,7 @@ func (w call) finish(r result) {
 	}
 }
 
-// abandon ends the requests to a member that is gone.
-func (c *calls) abandon(member uint16) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, w := range c.waiting {
-		if w.member == member {
-			w.finish(result{err: fmt.Errorf("request to member %d: %w", member, ErrUnknownMember)})
-		}
-	}
-}
-
+// close ends what waits.
 func (c *calls) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

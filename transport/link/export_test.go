@@ -35,3 +35,10 @@ func (r *Reader) Content(from uint16, counter uint64, b []byte, addr netip.AddrP
 func (l *Link) Agree(ctx context.Context, member uint16) error {
 	return l.offer(ctx, l.members.Load().get(member))
 }
+
+// LastRequest returns the id of the last request.
+func (l *Link) LastRequest() uint32 {
+	l.calls.mu.Lock()
+	defer l.calls.mu.Unlock()
+	return l.calls.last
+}

@@ -45,18 +45,9 @@ func FuzzContent(f *testing.F) {
 	}
 	s.Flush()
 	w.deliver()
-	piece := func(no, count byte, length, n int) []byte {
-		b := []byte{2, 0, 0, 0, 0, 9, no<<4 | count, byte(length >> 8), byte(length)}
-		return append(b, make([]byte, n)...)
-	}
-	for _, seed := range [][]byte{
-		{}, {0}, {8}, {1, 0, 0, 0, 0, 9}, {1, 0, 0, 0, 0}, {1, 0, 0, 0, 0, 9, 'x'},
-		piece(0, 2, 1500, 750), piece(1, 2, 1500, 750), piece(1, 2, 1499, 749), piece(2, 2, 1500, 0), piece(0, 1, 10, 10), piece(14, 15, 15, 1),
-		piece(3, 4, 9, 0), piece(0, 8, 10240, 1280), piece(0, 8, 10241, 1281), {2}, piece(0, 0, 0, 0), piece(15, 15, 65535, 0),
-		{3}, {3, 1}, {3, 1, 'x'}, {4, 1, 0, 0, 0, 1, 'x'}, {4, 1, 0, 0, 0}, {5, 0, 0, 0, 1, 0, 'x'}, {5, 0, 0, 0, 1, 2}, {5, 0, 0, 0, 1},
-		append([]byte{6, 1}, make([]byte, 12)...), append([]byte{7, 1}, make([]byte, 12)...), append([]byte{7, 1}, bytes.Repeat([]byte{255}, 12)...), {6, 1},
-	} {
+	for _, seed := range append(malformed(), wellFormed()...) {
 		f.Add(seed, uint64(3))
+		f.Add(seed, uint64(100))
 	}
 	f.Fuzz(func(t *testing.T, b []byte, counter uint64) {
 		if len(b) == 0 || len(b) > 1500 {
@@ -94,4 +85,30 @@ func FuzzOffer(f *testing.F) {
 			t.Fatalf("%d sessions that nobody uses", st.Members[0].Sessions)
 		}
 	})
+}
+
+// pieceOf is a piece of a packet with n bytes of it.
+func pieceOf(no, count byte, length, n int) []byte {
+	b := []byte{2, 0, 0, 0, 0, 9, no<<4 | count, byte(length >> 8), byte(length)}
+	return append(b, make([]byte, n)...)
+}
+
+func malformed() [][]byte {
+	return [][]byte{
+		{0}, {8}, {255}, {1}, {1, 0, 0, 0, 0},
+		{2}, pieceOf(0, 2, 1500, 749), pieceOf(0, 2, 1500, 751), pieceOf(1, 2, 1499, 750), pieceOf(2, 2, 1500, 750),
+		pieceOf(0, 1, 10, 10), pieceOf(0, 0, 0, 0), pieceOf(0, 2, 0, 0), pieceOf(3, 4, 9, 0), pieceOf(0, 8, 10241, 1281),
+		pieceOf(7, 8, 10241, 1274), pieceOf(0, 2, 1500, 750)[:8],
+		{3}, {4, 1, 0, 0, 0}, {5, 0, 0, 0, 1}, {5, 0, 0, 0, 1, 2},
+		{6, 1}, append([]byte{6}, make([]byte, 12)...), append([]byte{6}, make([]byte, 14)...), append([]byte{7}, make([]byte, 12)...),
+	}
+}
+
+func wellFormed() [][]byte {
+	return [][]byte{
+		{1, 0, 0, 0, 0, 9}, {1, 0, 0, 0, 0, 9, 'x'},
+		pieceOf(0, 2, 1500, 750), pieceOf(1, 2, 1499, 749), pieceOf(7, 8, 10240, 1280), pieceOf(14, 15, 15, 1),
+		{3, 1}, {3, 1, 'x'}, {4, 1, 0, 0, 0, 1, 'x'}, {4, 1, 0, 0, 0, 1}, {5, 0, 0, 0, 1, 0, 'x'}, {5, 0, 0, 0, 1, 1},
+		append([]byte{6}, make([]byte, 13)...), append([]byte{7}, make([]byte, 13)...), append([]byte{7, 1}, bytes.Repeat([]byte{255}, 12)...),
+	}
 }

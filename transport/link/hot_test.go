@@ -1,6 +1,7 @@
 package link_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -44,6 +45,9 @@ type wired struct {
 	reader  *link.Reader
 	inbound int
 	bytes   int
+
+	check    func(in link.Inbound)      // if it is not nil, for each packet
+	onTheWay func(offer, answer []byte) // changes an offer, and says what to add to the bytes of the answer
 }
 
 func newWired(tb testing.TB, keep int) *wired {
@@ -59,6 +63,9 @@ func newWired(tb testing.TB, keep int) *wired {
 				w.inbound += len(batch)
 				for _, in := range batch {
 					w.bytes += len(in.Payload)
+					if w.check != nil {
+						w.check(in)
+					}
 				}
 			},
 			Asked: func(_ uint16, _ byte, body, answer []byte) ([]byte, error) { return append(answer, body...), nil },
@@ -72,12 +79,32 @@ func newWired(tb testing.TB, keep int) *wired {
 		return l
 	}
 	w.b = make2(2, &sink{addr: v4(2)}, func(context.Context, uint16, []byte) ([]byte, error) { return nil, errUnreachable })
-	w.a = make2(1, w.out, func(_ context.Context, _ uint16, offer []byte) ([]byte, error) { return w.b.HandleOffer(1, offer) })
+	w.a = make2(1, w.out, func(_ context.Context, _ uint16, offer []byte) ([]byte, error) {
+		if w.onTheWay == nil {
+			return w.b.HandleOffer(1, offer)
+		}
+		answer := make([]byte, 64)
+		w.onTheWay(offer, answer)
+		made, err := w.b.HandleOffer(1, offer)
+		for i := range made {
+			made[i] += answer[i]
+		}
+		return made, err
+	})
 	if err := w.a.Agree(tb.Context(), 2); err != nil {
 		tb.Fatal(err)
 	}
 	w.reader = w.b.NewReader()
 	return w
+}
+
+// change makes new keys by an exchange that is changed on its way.
+func (w *wired) change(tb testing.TB, onTheWay func(offer, answer []byte)) {
+	tb.Helper()
+	w.onTheWay = onTheWay
+	if err := w.a.Agree(tb.Context(), 2); err != nil {
+		tb.Fatal(err)
+	}
 }
 
 // deliver gives the reader what was sent.
@@ -116,6 +143,28 @@ func TestNoAllocations(t *testing.T) {
 	}
 	if w.inbound != 5*20*101 || w.b.Stats().Malformed != 0 {
 		t.Errorf("%d packets came, %+v", w.inbound, w.b.Stats())
+	}
+}
+
+// More packets in pieces are completed in one batch than there are slots for: none overwrites another one.
+func TestCompletePacketsStay(t *testing.T) {
+	const n = 600
+	w := newWired(t, 2*n)
+	s := w.a.NewSender()
+	for i := range uint64(n) {
+		if err := s.Send(2, i, numbered(i, 1500)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Flush()
+	w.check = func(in link.Inbound) {
+		if !bytes.Equal(in.Payload, numbered(in.Peer, 1500)) {
+			t.Errorf("packet %d is another one", in.Peer)
+		}
+	}
+	w.deliver()
+	if w.inbound != n {
+		t.Errorf("%d packets came, want %d", w.inbound, n)
 	}
 }
 

@@ -120,7 +120,6 @@ func (l *Link) checkMembers(members []Member) error {
 func (l *Link) dropMember(m *member) {
 	m.removed = true
 	l.dropSessions(m, func(*session) bool { return true })
-	l.calls.abandon(m.id)
 }
 
 // setPaths takes over the endpoints of a member that we can reach. The link is locked.

@@ -44,13 +44,13 @@ func (p *path) probe(now int64) uint32 {
 	return p.sequence
 }
 
-// echo takes in the answer to a probe that was sent at the given moment. Answers to probes that are forgotten, not
-// sent yet, or answered already are ignored.
+// echo takes in the answer to a probe that was sent at the given moment. Answers to probes that are forgotten or
+// were not sent yet are ignored.
 func (p *path) echo(sequence uint32, sent, now int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	behind, rtt := p.sequence-sequence, time.Duration(now-sent)
-	if sequence == 0 || behind >= 64 || p.answered>>behind&1 == 1 || sent < 0 || rtt < 0 {
+	if sequence == 0 || behind >= 64 || sent < 0 || rtt < 0 {
 		return
 	}
 	p.answered |= 1 << behind

@@ -318,6 +318,14 @@ func TestOffersRefused(t *testing.T) {
 		if _, err := b.HandleOffer(1, offer); err != nil {
 			t.Fatalf("the offer itself: %v", err)
 		}
+		for range 20 { // whose answers never arrive
+			if _, err := b.HandleOffer(1, offer); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := b.of(1).Sessions; n != 1 {
+			t.Errorf("%d sessions that nobody uses", n)
+		}
 		changed := func(at int, v byte) []byte {
 			o := bytes.Clone(offer)
 			o[at] ^= v
@@ -398,4 +406,95 @@ func TestAnswersRefused(t *testing.T) {
 			t.Errorf("%+v", st) // the last one failed when the link had been stopped
 		}
 	})
+}
+
+// Who changes an exchange on its way gets nothing but a link that does not work.
+func TestExchangeIsBound(t *testing.T) {
+	for name, change := range map[string]struct{ offer, answer byte }{"offer": {1, 0}, "answer": {0, 1}} {
+		w := newWired(t, 1)
+		w.change(t, func(offer, answer []byte) {
+			offer[23] += change.offer // the generation
+			answer[23] += change.answer
+		})
+		s := w.a.NewSender()
+		if err := s.Send(2, 1, []byte("secret")); err != nil {
+			t.Fatal(err)
+		}
+		s.Flush()
+		w.deliver()
+		if st := w.b.Stats(); w.inbound != 0 || st.Forged != 1 {
+			t.Errorf("%s changed: %d packets came, %+v", name, w.inbound, st)
+		}
+	}
+}
+
+func TestOldKeysAreRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWired(t, 2)
+		s := w.a.NewSender()
+		for range 2 {
+			if err := s.Send(2, 1, []byte("late")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.Flush()
+		time.Sleep(time.Hour)
+		w.reader.Take(w.out.kept[:1])
+		time.Sleep(31 * time.Second)
+		w.reader.Take(w.out.kept[1:])
+		if st := w.b.Stats(); w.inbound != 1 || st.Expired != 1 {
+			t.Errorf("%d packets came, %+v", w.inbound, st)
+		}
+	})
+}
+
+func TestOnlyWhoWasAskedAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMesh(t)
+		defer m.stop()
+		a := m.start(1, v4(1))
+		m.start(2, v4(2))
+		m.start(3, v4(3))
+		m.join()
+		time.Sleep(2 * time.Second)
+		m.net.Cut(v4(1).Addr(), v4(2).Addr())
+		type result struct {
+			answer []byte
+			err    error
+		}
+		done := make(chan result)
+		go func() {
+			b, err := a.Request(t.Context(), 2, 1, nil)
+			done <- result{b, err}
+		}()
+		synctest.Wait()
+		r := a.NewReader()
+		id := a.LastRequest()
+		answer := []byte{5, byte(id >> 24), byte(id >> 16), byte(id >> 8), byte(id), 0}
+		r.Content(3, 0, append(answer, "wrong"...), v4(3))
+		r.Content(2, 0, append(answer, "right"...), v4(2))
+		if got := <-done; got.err != nil || string(got.answer) != "right" {
+			t.Errorf("answer %q, %v", got.answer, got.err)
+		}
+	})
+}
+
+func TestMalformed(t *testing.T) {
+	w := newWired(t, 4)
+	s := w.a.NewSender()
+	if err := s.Send(2, 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	s.Flush()
+	w.deliver()
+	for i, b := range malformed() {
+		if w.reader.Content(1, 100, b, v4(1)) {
+			t.Errorf("%d: %x: accepted", i, b)
+		}
+	}
+	for i, b := range wellFormed() {
+		if !w.reader.Content(1, 100, b, v4(1)) {
+			t.Errorf("%d: %x: refused", i, b)
+		}
+	}
 }
