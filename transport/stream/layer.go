@@ -141,7 +141,7 @@ func ParseAddress(a raft.ServerAddress) (m pki.MemberID, at string, err error) {
 		at = rest
 	}
 	host, port, err := net.SplitHostPort(at)
-	if err != nil || host == "" || port == "" || strings.Contains(host, "@") {
+	if err != nil || host == "" || port == "" || strings.Contains(at, "@") {
 		return 0, "", fmt.Errorf("raft address %q: want [ID@]host:port", a)
 	}
 	return m, at, nil
