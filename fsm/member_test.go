@@ -369,6 +369,18 @@ func TestHashesAtIndexes(t *testing.T) {
 	}
 }
 
+func TestHashAtTheLastEntryBeforeAMultiple(t *testing.T) {
+	m := newMachine(t)
+	for m.index < fsm.HashInterval {
+		m.must(&fsm.MemberUp{ID: 1, Name: "ams"})
+	}
+	want := m.Hash()
+	m.must(&fsm.MemberUp{ID: 1, Name: "ams"})
+	if got, ok := m.HashAt(fsm.HashInterval); !ok || got != want {
+		t.Errorf("hash %v, %v, want %v", got, ok, want)
+	}
+}
+
 func TestWorstRTT(t *testing.T) {
 	m := newCluster(t)
 	m.admit(2)
