@@ -22,7 +22,7 @@ import (
 //	8       2       member that writes this
 //	10      2       member that reads this
 //	12      8       epoch of the writer: random, new at every start of the process
-//	20      4       generation: in an offer at least the highest known to the writer plus 1; the answer decides
+//	20      4       generation: higher than that of any session the writer knows of; the answer decides
 //	24      4       index by which the writer wants to be sent datagrams of this session
 //	28      4       zero
 //	32      32      X25519 public key, made for this exchange alone
