@@ -89,7 +89,7 @@ func TestSwarmOnLoopback(t *testing.T) {
 		check  func(t *testing.T, r *Report)
 	}{
 		{
-			name: "relayed", flags: "-relay -frame-every 50ms -max-loss 0.05 -max-p99 5s -min-online 1",
+			name: "relayed", flags: "-relay -frame-every 50ms -max-loss 0.2 -max-p99 20s -min-online 1",
 			check: func(t *testing.T, r *Report) {
 				if r.FramesGot < 40 || r.FramesDirect != 0 {
 					t.Errorf("%d frames, %d directly: want one of each client at least, all relayed", r.FramesGot, r.FramesDirect)
@@ -97,15 +97,15 @@ func TestSwarmOnLoopback(t *testing.T) {
 			},
 		},
 		{
-			name: "direct", flags: "-frame-every 50ms -max-loss 0.05",
+			name: "direct", flags: "-frame-every 50ms -max-loss 0.2",
 			check: func(t *testing.T, r *Report) {
-				if r.Rendezvous == 0 || r.FramesDirect < r.FramesGot*9/10 {
-					t.Errorf("%d of %d frames directly after %d RENDEZVOUS: want nearly all", r.FramesDirect, r.FramesGot, r.Rendezvous)
+				if r.Rendezvous == 0 || r.FramesDirect < r.FramesGot/2 {
+					t.Errorf("%d of %d frames directly after %d RENDEZVOUS: want most", r.FramesDirect, r.FramesGot, r.Rendezvous)
 				}
 			},
 		},
 		{
-			name: "large frames", flags: "-relay -frame-every 100ms -frame-size 5000 -max-loss 0.05",
+			name: "large frames", flags: "-relay -frame-every 100ms -frame-size 5000 -max-loss 0.2",
 			check: func(t *testing.T, r *Report) {
 				if r.FramesGot < 40 {
 					t.Errorf("%d frames of 5,000 bytes arrived: want one of each client at least", r.FramesGot)
@@ -115,7 +115,7 @@ func TestSwarmOnLoopback(t *testing.T) {
 		{
 			name: "script and bulk", flags: "-relay -frame-every 100ms -bulk 2 -bulk-rate 300",
 			check: func(t *testing.T, r *Report) {
-				if r.FramesGot < 40 || r.FramesGot < r.FramesSent*7/10 {
+				if r.FramesGot < 40 || r.FramesGot < r.FramesSent*4/10 {
 					t.Errorf("%d of %d frames arrived: want most", r.FramesGot, r.FramesSent)
 				}
 				if hellos := uint64(40 + 20); r.Hellos < hellos {
