@@ -55,9 +55,12 @@ func TestRemove(t *testing.T) {
 	if _, err := dial(one, two); !errors.Is(err, pki.ErrNotAdmitted) {
 		t.Errorf("removed member is dialed: %v", err)
 	}
-	if s := one.Metrics(); s.Cut != 2 || s.RefusedNotAdmitted != 1 || s.DialFailed != 1 || s.Open[mux.RPC] != 1 {
-		t.Errorf("%+v", s)
-	}
+	eventually(t, func() error { // what was refused is being closed still
+		if s := one.Metrics(); s.Cut != 2 || s.RefusedNotAdmitted != 1 || s.DialFailed != 1 || s.Open[mux.RPC] != 1 {
+			return fmt.Errorf("%+v", s)
+		}
+		return nil
+	})
 }
 
 // TestRotation: keys are swapped under live connections; Recheck ends those that rest on what is not trusted any more.
@@ -264,5 +267,46 @@ func BenchmarkDial(b *testing.B) {
 			b.Fatal(err)
 		}
 		_ = conn.Close()
+	}
+}
+
+// TestRemoveWhileDialing: whatever a member does at the moment of its removal, none of its connections outlives it.
+func TestRemoveWhileDialing(t *testing.T) {
+	for id := pki.MemberID(2); id < 12; id++ {
+		c := newCluster(t, alice)
+		one, two := c.member(1), c.member(id)
+		echo(t, one, mux.RPC)
+		refused := make(chan struct{})
+		for range 4 {
+			go func() {
+				defer func() { refused <- struct{}{} }()
+				for {
+					conn, err := two.Dial(t.Context(), mux.RPC, one.Addr().String(), 1) // never closed by us
+					if err != nil {
+						return
+					}
+					_ = conn
+				}
+			}()
+		}
+		eventually(t, func() error {
+			if one.Metrics().Served[mux.RPC] < uint64(id) {
+				return errors.New("not yet")
+			}
+			return nil
+		})
+		c.remove(id)
+		one.CloseMember(id)
+		for range 4 {
+			<-refused
+		}
+		eventually(t, func() error {
+			if s := one.Metrics(); s.Open[mux.RPC] != 0 || s.Handshakes != 0 {
+				return fmt.Errorf("%+v", s)
+			}
+			return nil
+		})
+		one.stop()
+		two.stop()
 	}
 }

@@ -22,8 +22,9 @@ type Files struct {
 	Dir string
 }
 
-// SaveKeys stores what the member presents and trusts. A crash between the two files leaves the new bundle with the old
-// certificate, which work together as long as the bundle still trusts the old CA.
+// SaveKeys stores what the member presents and trusts, and removes the key file of a join, whose key is in there. A
+// crash between the two files leaves the new bundle with the old certificate, which work together as long as the
+// bundle still trusts the old CA.
 func (f Files) SaveKeys(k Keys) error {
 	if err := k.check(); err != nil {
 		return err
@@ -35,7 +36,13 @@ func (f Files) SaveKeys(k Keys) error {
 	if err := f.write(BundleFile, k.Bundle.PEM(), 0o644); err != nil {
 		return err
 	}
-	return f.write(CredentialFile, cred, 0o600)
+	if err := f.write(CredentialFile, cred, 0o600); err != nil {
+		return err
+	}
+	if err := os.Remove(filepath.Join(f.Dir, KeyFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // LoadKeys reads what SaveKeys stored. It fails with [fs.ErrNotExist] where nothing is.

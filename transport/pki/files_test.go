@@ -56,15 +56,14 @@ func TestFiles(t *testing.T) {
 	if again, err = f.MemberKey(); err != nil || reissue(t, a, again, 3, start, 0).Self().KeyHash != c.Self().KeyHash {
 		t.Errorf("key of the certificate: %v", err)
 	}
-	for name, mode := range map[string]fs.FileMode{pki.BundleFile: 0o644, pki.AuthorityFile: 0o600, pki.CredentialFile: 0o600, pki.KeyFile: 0o600} {
+	for name, mode := range map[string]fs.FileMode{pki.BundleFile: 0o644, pki.AuthorityFile: 0o600, pki.CredentialFile: 0o600} {
 		fi, err := os.Stat(filepath.Join(f.Dir, name))
 		if err != nil || fi.Mode().Perm() != mode {
 			t.Errorf("%s: %v, %v", name, fi.Mode(), err)
 		}
 	}
-	left, err := filepath.Glob(filepath.Join(f.Dir, ".tmp-*"))
-	if err != nil || len(left) != 0 {
-		t.Errorf("left over: %v", left)
+	if files, err := os.ReadDir(f.Dir); err != nil || len(files) != 3 { // no temporary ones, no second copy of the key
+		t.Errorf("%v, %v", files, err)
 	}
 
 	path := filepath.Join(f.Dir, pki.CredentialFile)
