@@ -58,7 +58,17 @@ func TestElection(t *testing.T) {
 
 // TestRotation: Raft goes on while the CA is replaced under it, and never changes its term.
 func TestRotation(t *testing.T) {
-	c := newCluster(t, nil, 3)
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, mux.NewNetwork(), 3)
+		rotate(t, c)
+		for _, n := range c.nodes {
+			n.stop()
+		}
+	})
+}
+
+func rotate(t *testing.T, c *cluster) {
+	t.Helper()
 	c.elect(time.Second)
 	lead := c.leader(10*time.Second, c.nodes...)
 	term := lead.raft.CurrentTerm()
