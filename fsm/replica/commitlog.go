@@ -30,6 +30,7 @@ import (
 type commitLog struct {
 	raft.LogStore
 	stable *raftboltdb.BoltStore
+	gauge  *diskGauge
 
 	staged uint64        // by Raft's main goroutine, for the next append of the same goroutine
 	known  atomic.Uint64 // the highest index that is on disk as committed
@@ -77,7 +78,7 @@ func (c *commitLog) StoreLogs(logs []*raft.Log) error {
 		last.Extensions = binary.BigEndian.AppendUint64([]byte{extensionVersion}, staged)
 		logs = append(append(make([]*raft.Log, 0, n), logs[:n-1]...), &last)
 	}
-	if err := c.LogStore.StoreLogs(logs); err != nil {
+	if err := c.gauge.write(func() error { return c.LogStore.StoreLogs(logs) }); err != nil {
 		return err
 	}
 	c.writes.Add(1)
@@ -90,7 +91,7 @@ func (c *commitLog) note(index uint64) error {
 	if index <= c.known.Load() {
 		return nil
 	}
-	if err := c.stable.SetUint64(noteKey(), index); err != nil {
+	if err := c.gauge.write(func() error { return c.stable.SetUint64(noteKey(), index) }); err != nil {
 		return err
 	}
 	c.raise(index)

@@ -18,7 +18,6 @@
 package replica
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -55,8 +54,12 @@ type Options struct {
 	// Voters replace the one that Bootstrap makes. All of them must be given the same.
 	Voters []raft.Server
 
-	// Timing of Raft; zero fields: quick ones for a sole voter, else those for members far apart.
+	// Timing of Raft. Zero fields follow the cluster: quick ones as long as there is no other server, else those of
+	// [TimingFor] the worst round trip that members report in the log.
 	Heartbeat, Election, LeaderLease, CommitTimeout time.Duration
+
+	// DiskLimit is how long one write to the log may take before this member gives up; 0: 15 s.
+	DiskLimit time.Duration
 
 	SnapshotInterval  time.Duration // between checks whether to take a snapshot; 0: 2 minutes
 	SnapshotThreshold uint64        // entries since the last snapshot that make a new one due; 0: 8192
@@ -71,14 +74,18 @@ type Replica struct {
 	opts   Options
 	log    *slog.Logger
 	stores *stores
-	sole   bool // this member alone is the quorum
 	raft   atomic.Pointer[raft.Raft]
+	now    atomic.Pointer[Timing] // what is right now
+	pacer  pacer                  // belongs to the goroutine of Run
 	count  counters
 }
 
 // Open opens the replica in o.Dir and brings o.FSM to the last entry known to be committed.
 func Open(o Options) (*Replica, error) {
 	o = o.withDefaults()
+	if _, ok := o.Transport.(raft.WithPreVote); !ok {
+		return nil, fmt.Errorf("open replica in %s: transport %T has no pre-vote", o.Dir, o.Transport)
+	}
 	st, err := openStores(o)
 	if err != nil {
 		return nil, err
@@ -105,7 +112,7 @@ func (r *Replica) prepare() error {
 		if len(conf.Servers) == 0 {
 			conf.Servers = []raft.Server{{ID: raft.ServerID(r.opts.ID), Address: r.opts.Transport.LocalAddr()}}
 		}
-		if err := raft.BootstrapCluster(r.config(), r.stores.log, r.stores.bolt, r.stores.snapshots, r.opts.Transport, conf); err != nil {
+		if err := raft.BootstrapCluster(r.config(aloneTiming()), r.stores.log, r.stores.bolt, r.stores.snapshots, r.opts.Transport, conf); err != nil {
 			return fmt.Errorf("bootstrap %s: %w", r.opts.Dir, err)
 		}
 	}
@@ -114,7 +121,6 @@ func (r *Replica) prepare() error {
 	if err != nil {
 		return err
 	}
-	r.sole = rec.sole
 	r.count.replayed.Store(rec.entries)
 	st := r.opts.FSM.View().State()
 	r.log.Info("log recovered", "snapshot_index", rec.snapshot, "entries", rec.entries, "index", st.Index,
@@ -125,6 +131,9 @@ func (r *Replica) prepare() error {
 func (o Options) withDefaults() Options {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.DiskLimit == 0 {
+		o.DiskLimit = 15 * time.Second
 	}
 	if o.SnapshotInterval == 0 {
 		o.SnapshotInterval = 2 * time.Minute
@@ -142,7 +151,7 @@ func (o Options) withDefaults() Options {
 }
 
 // config is Raft's configuration.
-func (r *Replica) config() *raft.Config {
+func (r *Replica) config(t Timing) *raft.Config {
 	c := raft.DefaultConfig()
 	c.LocalID = raft.ServerID(r.opts.ID)
 	c.Logger = newHCLog(r.log)
@@ -156,72 +165,15 @@ func (r *Replica) config() *raft.Config {
 	c.NoSnapshotRestoreOnStart = true
 	c.RestoreCommittedLogs = true
 
-	d := timing{2 * time.Second, 2 * time.Second, time.Second, 50 * time.Millisecond}
-	if r.sole {
-		d = timing{150 * time.Millisecond, 150 * time.Millisecond, 100 * time.Millisecond, 50 * time.Millisecond}
-	}
-	c.HeartbeatTimeout = either(r.opts.Heartbeat, d.heartbeat)
-	c.ElectionTimeout = either(r.opts.Election, d.election)
-	c.LeaderLeaseTimeout = either(r.opts.LeaderLease, d.lease)
-	c.CommitTimeout = either(r.opts.CommitTimeout, d.commit)
+	c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout, c.CommitTimeout = t.Heartbeat, t.Election, t.Lease, t.Commit
 	return c
 }
-
-type timing struct{ heartbeat, election, lease, commit time.Duration }
 
 func either(set, def time.Duration) time.Duration {
 	if set != 0 {
 		return set
 	}
 	return def
-}
-
-// Run takes part in Raft until ctx ends, then closes the stores. It is called once.
-func (r *Replica) Run(ctx context.Context) (err error) {
-	defer func() {
-		if cerr := r.stores.close(); err == nil && cerr != nil {
-			err = cerr
-		}
-	}()
-	node, err := raft.NewRaft(r.config(), r.opts.FSM, r.stores.log, r.stores.bolt, r.stores.snapshots, r.opts.Transport)
-	if err != nil {
-		return fmt.Errorf("start raft in %s: %w", r.opts.Dir, err)
-	}
-	r.raft.Store(node)
-	removed := r.watch(ctx, node)
-	r.raft.Store(nil)
-	if err := node.Shutdown().Error(); err != nil {
-		return fmt.Errorf("stop raft: %w", err)
-	}
-	if removed {
-		return ErrRemoved
-	}
-	return nil
-}
-
-// watch waits for the end of ctx, noting what is committed while the log is idle. It returns true if Raft ended by
-// itself instead.
-func (r *Replica) watch(ctx context.Context, node *raft.Raft) (removed bool) {
-	tick := time.NewTicker(noteInterval)
-	defer tick.Stop()
-	var last uint64
-	for {
-		select {
-		case <-ctx.Done():
-			return false
-		case <-tick.C:
-		}
-		if node.State() == raft.Shutdown {
-			return true
-		}
-		commit := node.CommitIndex()
-		if commit == last {
-			if err := r.stores.log.note(commit); err != nil {
-				r.log.Warn("commit index not noted", "index", commit, "error", err)
-			}
-		}
-		last = commit
-	}
 }
 
 // Close releases a replica that was opened but never run.

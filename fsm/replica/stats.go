@@ -8,7 +8,7 @@ import (
 
 // counters are added to by any goroutine.
 type counters struct {
-	proposed, failed, replayed atomic.Uint64
+	proposed, failed, replayed, restarts atomic.Uint64
 }
 
 // Stats is a snapshot of what the replica is doing.
@@ -29,6 +29,11 @@ type Stats struct {
 	Proposed      uint64 // entries given to Raft
 	Failed        uint64 // of them, not known to be committed
 	Replayed      uint64 // entries replayed when the replica was opened
+
+	Timing       Timing        // what Raft is to run with
+	Restarts     uint64        // times that Raft was started anew for another timing
+	WorstWrite   time.Duration // longest write to the log since the start
+	PendingWrite time.Duration // how long a write has been under way now
 }
 
 // Stats returns a snapshot of what the replica is doing.
@@ -41,6 +46,13 @@ func (r *Replica) Stats() Stats {
 		Failed:     r.count.failed.Load(),
 		Replayed:   r.count.replayed.Load(),
 		LogWrites:  r.stores.log.writes.Load(),
+
+		Restarts:     r.count.restarts.Load(),
+		WorstWrite:   time.Duration(r.stores.gauge.worst.Load()),
+		PendingWrite: r.stores.gauge.pending(),
+	}
+	if t := r.now.Load(); t != nil {
+		s.Timing = *t
 	}
 	if fi, err := os.Stat(r.stores.path); err == nil {
 		s.LogBytes = fi.Size()

@@ -37,8 +37,12 @@ type stores struct {
 	bolt      *raftboltdb.BoltStore
 	log       *commitLog
 	snapshots *raft.FileSnapshotStore
+	gauge     *diskGauge
 	closed    bool
 }
+
+// stable is Raft's stable store.
+func (s *stores) stable() raft.StableStore { return &gaugedStable{s.bolt, s.gauge} }
 
 func (s *stores) close() error {
 	if s.closed {
@@ -56,7 +60,7 @@ func openStores(o Options) (*stores, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make raft directory: %w", err)
 	}
-	s := &stores{path: filepath.Join(o.Dir, "raft.db")}
+	s := &stores{path: filepath.Join(o.Dir, "raft.db"), gauge: newDiskGauge()}
 	if err := guard(s.path, func() error { return checkBolt(s.path) }); err != nil {
 		return nil, err
 	}
@@ -77,7 +81,7 @@ func openStores(o Options) (*stores, error) {
 	}
 	cache, err := raft.NewLogCache(logCacheEntries, s.bolt)
 	if err == nil {
-		s.log = &commitLog{LogStore: cache, stable: s.bolt}
+		s.log = &commitLog{LogStore: cache, stable: s.bolt, gauge: s.gauge}
 		s.snapshots, err = raft.NewFileSnapshotStoreWithLogger(o.Dir, retainSnapshots, newHCLog(o.Logger))
 	}
 	if err != nil {

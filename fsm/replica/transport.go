@@ -1,0 +1,66 @@
+package replica
+
+import (
+	"errors"
+	"io"
+	"sync/atomic"
+
+	"github.com/hashicorp/raft"
+)
+
+// errCut is what Raft sees of the network once this member has been cut off.
+var errCut = errors.New("this member has cut itself off")
+
+// transport is the transport that Raft sees. It outlives one run of Raft, which would close it otherwise, and can be
+// cut: then this member, whose Raft no longer reacts, also stops claiming that it leads.
+type transport struct {
+	raft.Transport
+	isCut atomic.Bool
+}
+
+var (
+	_ raft.Transport   = (*transport)(nil)
+	_ raft.WithPreVote = (*transport)(nil)
+)
+
+func (t *transport) cut() { t.isCut.Store(true) }
+
+// close closes the transport below, if it can be closed.
+func (t *transport) close() {
+	if c, ok := t.Transport.(raft.WithClose); ok {
+		_ = c.Close() // nothing is under way any more
+	}
+}
+
+// AppendEntries implements [raft.Transport]: heartbeats, too.
+func (t *transport) AppendEntries(id raft.ServerID, to raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	if t.isCut.Load() {
+		return errCut
+	}
+	return t.Transport.AppendEntries(id, to, args, resp)
+}
+
+// AppendEntriesPipeline implements [raft.Transport].
+func (t *transport) AppendEntriesPipeline(id raft.ServerID, to raft.ServerAddress) (raft.AppendPipeline, error) {
+	if t.isCut.Load() {
+		return nil, errCut
+	}
+	return t.Transport.AppendEntriesPipeline(id, to)
+}
+
+// InstallSnapshot implements [raft.Transport].
+func (t *transport) InstallSnapshot(id raft.ServerID, to raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
+	if t.isCut.Load() {
+		return errCut
+	}
+	return t.Transport.InstallSnapshot(id, to, args, resp, data)
+}
+
+// RequestPreVote implements [raft.WithPreVote].
+func (t *transport) RequestPreVote(id raft.ServerID, to raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
+	v, ok := t.Transport.(raft.WithPreVote)
+	if !ok {
+		return raft.ErrUnsupportedProtocol // Open refuses such a transport
+	}
+	return v.RequestPreVote(id, to, args, resp)
+}
