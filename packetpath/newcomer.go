@@ -22,7 +22,7 @@ type queues struct {
 }
 
 const (
-	knownQueue     = 4096
+	knownQueue     = 65_536 // packets: all clients of a member that died may come at once, and some try again only after minutes
 	collisionEvery = 60_000 // ms between two collision errors for one address
 )
 

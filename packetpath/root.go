@@ -132,9 +132,11 @@ func (r *Root) Run(ctx context.Context) error {
 			})
 		}
 	}
-	rekeyer := r.newWorker(0)
-	rekeyer.hasher = vl1.NewHasher() // for a HELLO that turns out to contest a known address
-	wg.Go(func() { rekeyer.serveQueue(ctx, r.queues.known) })
+	for group := range r.sockets.groups() {
+		w := r.newWorker(group)
+		w.hasher = vl1.NewHasher() // for a HELLO that turns out to contest a known address
+		wg.Go(func() { w.serveQueue(ctx, r.queues.known) })
+	}
 	for range max(1, r.limits.ValidationWorkers) {
 		w := r.newWorker(0)
 		wg.Go(func() {

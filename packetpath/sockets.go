@@ -59,6 +59,14 @@ func (s *Sockets) Close() error {
 	return errors.Join(errs...)
 }
 
+// groups returns how many sockets, and so how many readers, each address has.
+func (s *Sockets) groups() (n int) {
+	for _, l := range s.listeners {
+		n = max(n, len(l.conns))
+	}
+	return n
+}
+
 // Addrs returns the addresses listened on, in order, with the ports that were given.
 func (s *Sockets) Addrs() []netip.AddrPort {
 	addrs := make([]netip.AddrPort, len(s.listeners))
