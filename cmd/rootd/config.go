@@ -16,6 +16,7 @@ type Config struct {
 	Name      string           // this member's name; "" = host name
 	Listen    []netip.AddrPort // UDP sockets
 	Endpoints []netip.AddrPort // where clients reach this member, in planet order; none = guessed from the interfaces
+	Cluster   ClusterConfig
 	Admin     AdminConfig
 	HTTP      HTTPConfig
 	Log       LogConfig
@@ -26,6 +27,12 @@ type Config struct {
 	Relay     RelayConfig
 	Multicast MulticastConfig
 	Planet    PlanetConfig
+}
+
+// ClusterConfig is how members reach each other.
+type ClusterConfig struct {
+	Listen  netip.AddrPort // TCP and UDP; invalid = none
+	Address string         // host:port as other members dial it; "" = guessed
 }
 
 // AdminConfig is the socket that rootctl talks to.
@@ -107,6 +114,7 @@ func DefaultConfig() Config {
 	return Config{
 		DataDir: "/var/lib/rootd",
 		Listen:  []netip.AddrPort{netip.MustParseAddrPort("0.0.0.0:9993"), netip.MustParseAddrPort("[::]:9993")},
+		Cluster: ClusterConfig{Listen: netip.MustParseAddrPort("0.0.0.0:9995")},
 		HTTP:    HTTPConfig{Listen: netip.MustParseAddrPort("127.0.0.1:9994")},
 		Log:     LogConfig{Level: slog.LevelInfo, Format: "text"},
 		UDP:     UDPConfig{ReceiveBuffer: 8 << 20, SendBuffer: 8 << 20},

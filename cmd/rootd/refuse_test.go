@@ -162,7 +162,7 @@ func (b binaries) refuses(t *testing.T) {
 					t.Fatal(err)
 				}
 				// CopyFS keeps no modes below 0666.
-				for _, secret := range []string{"identity.secret", "planet.key"} {
+				for _, secret := range []string{"identity.secret", "planet.key", "ca.key", "node.key"} {
 					chmod(t, m, secret, 0o600)
 				}
 			}

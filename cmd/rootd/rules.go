@@ -10,6 +10,7 @@ import (
 
 	"github.com/rootd/rootd/cmd/internal/datadir"
 	"github.com/rootd/rootd/packetpath/vl1"
+	"github.com/rootd/rootd/transport/join"
 )
 
 // maxSocketPath is the longest path of a unix socket that Linux takes, in bytes.
@@ -58,6 +59,17 @@ func (c *Config) MemberName() string {
 		return host
 	}
 	return "m1"
+}
+
+func clusterAddress(p any) string {
+	a := *p.(*string)
+	if a == "" {
+		return ""
+	}
+	if err := join.CheckAddress(a); err != nil {
+		return err.Error()
+	}
+	return ""
 }
 
 func listenList(p any) string {

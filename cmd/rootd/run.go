@@ -28,18 +28,19 @@ import (
 	"github.com/rootd/rootd/transport/admin"
 )
 
-// selfID is this member's number in the log. A cluster of one has member 1.
-const selfID table.MemberID = 1
-
 // member is a running rootd: what the packages below made of the configuration, wired together.
 type member struct {
 	cfg       *Config
 	name      string
+	id        table.MemberID // in the log
 	log       *slog.Logger
 	started   time.Time
 	dir       *datadir.Dir
 	sockets   *packetpath.Sockets
-	http      net.Listener // nil: none
+	http      net.Listener    // nil: none
+	ports     *clusterSockets // nil: none
+	cluster   *cluster        // nil: none
+	prober    prober
 	admin     net.Listener
 	fsm       *fsm.FSM
 	replica   *replica.Replica
@@ -55,13 +56,13 @@ type member struct {
 func run(ctx context.Context, cfg *Config, stderr io.Writer) (err error) {
 	m := &member{cfg: cfg, name: cfg.MemberName(), log: newLogger(cfg.Log, stderr), started: time.Now()}
 	defer func() { err = errors.Join(err, m.close()) }()
-	if err := m.open(stderr); err != nil {
+	if err := m.open(ctx, stderr); err != nil {
 		return err
 	}
 	return m.serve(ctx)
 }
 
-func (m *member) open(stderr io.Writer) error {
+func (m *member) open(ctx context.Context, stderr io.Writer) error {
 	cfg := m.cfg
 	cfg.UDP.Workers, cfg.Limits.ValidationWorkers = cfg.Workers(), cfg.ValidationWorkers() // before serve raises GOMAXPROCS
 	var err error
@@ -78,6 +79,11 @@ func (m *member) open(stderr io.Writer) error {
 			return hint(err, syscall.EADDRINUSE, "choose another address with -http-listen, or \"off\"")
 		}
 	}
+	if cfg.Cluster.Listen.IsValid() {
+		if m.ports, err = listenCluster(cfg.Cluster.Listen); err != nil {
+			return hint(err, syscall.EADDRINUSE, "choose another address with -cluster-listen, or \"off\" if this root will never have a second member")
+		}
+	}
 	if err := m.openDir(stderr); err != nil {
 		return err
 	}
@@ -86,11 +92,22 @@ func (m *member) open(stderr io.Writer) error {
 	}); err != nil {
 		return err
 	}
-	_, transport := raft.NewInmemTransport(raft.ServerAddress(m.name))
+	var transport raft.Transport
+	if m.ports != nil {
+		if m.cluster, err = newCluster(ctx, m, m.ports); err != nil {
+			return err
+		}
+		transport = m.cluster.raft
+	} else {
+		_, transport = raft.NewInmemTransport(raft.ServerAddress(m.name))
+	}
 	if m.replica, err = replica.Open(replica.Options{
-		Dir: m.dir.RaftDir(), ID: fmt.Sprint(selfID), FSM: m.fsm, Transport: transport, Logger: m.log, Bootstrap: true,
+		Dir: m.dir.RaftDir(), ID: fmt.Sprint(m.id), FSM: m.fsm, Transport: transport, Logger: m.log, Bootstrap: !m.dir.Meta.Joined,
 	}); err != nil {
 		return err
+	}
+	if m.cluster != nil {
+		m.cluster.lead()
 	}
 	if c := m.fsm.View().State().Cluster; c.Bootstrapped() && c.Root != m.dir.Identity.Identity {
 		return &hinted{
@@ -118,6 +135,7 @@ func (m *member) openDir(stderr io.Writer) (err error) {
 	if m.dir, err = datadir.OpenOrCreate(m.cfg.DataDir, o); err != nil {
 		return err
 	}
+	m.id, m.name = max(1, table.MemberID(m.dir.Meta.Member)), m.dir.Meta.Name
 	if m.dir.Created {
 		m.dir.Warnings = append(warnings, m.dir.Warnings...)
 		welcome(stderr, m.dir)
@@ -149,15 +167,19 @@ To use it, copy the planet to each client as "planet" in its home directory and 
 func (m *member) wire() error {
 	cfg := m.cfg
 	m.proposer = propose.New(propose.Options{
-		View: m.fsm.View(), Applier: m.replica, Logger: m.log,
+		View: m.fsm.View(), Applier: applier{m}, Logger: m.log,
 	})
 	moons, err := readMoons(m.dir.Path)
 	if err != nil {
 		return err
 	}
-	m.sightings = &epochSink{next: m.proposer}
+	m.sightings = &epochSink{next: m.proposer, member: m.id}
+	var link func() packetpath.LinkSender
+	if m.cluster != nil {
+		link = func() packetpath.LinkSender { return m.cluster.link.NewSender() }
+	}
 	m.root = packetpath.New(packetpath.Options{
-		Sockets: m.sockets, Identity: m.dir.Identity, View: m.fsm.View(), Sink: m.sightings,
+		Member: m.id, Link: link, Sockets: m.sockets, Identity: m.dir.Identity, View: m.fsm.View(), Sink: m.sightings,
 		Groups: gather.New(gather.Options{MaxGroupsPerPeer: cfg.Multicast.GroupsPerPeer}),
 		Limits: packetpath.Limits{
 			NewcomerRate: cfg.Limits.NewIdentityRate, NewcomerBurst: cfg.Limits.NewIdentityBurst,
@@ -175,6 +197,9 @@ func (m *member) wire() error {
 		},
 		Version: parseSoftwareVersion(build.Current().Version), KeepWarm: cfg.Peers.KeepWarm, AES: cfg.Crypto.AES, Moons: moons, Log: m.log,
 	})
+	if m.cluster != nil {
+		m.cluster.receiver = m.root.NewReceiver()
+	}
 	return nil
 }
 
@@ -209,6 +234,9 @@ func (m *member) serve(ctx context.Context) error {
 		defer stopAsking()
 		return m.replica.Run(logging)
 	})
+	if m.cluster != nil {
+		g.Go(func() error { return m.cluster.run(asking) })
+	}
 	g.Go(func() error { return m.announce(serving) })
 	g.Go(func() error { return m.followPlanet(serving) })
 	g.Go(func() error { return m.rates.run(serving, m.root, m.replica) })
@@ -238,7 +266,7 @@ func (m *member) announce(ctx context.Context) error {
 	}
 	state := m.fsm.View().State()
 	if !state.Cluster.Bootstrapped() {
-		b := &fsm.Bootstrap{ID: m.dir.Meta.ClusterID(), Name: m.name, Root: m.dir.Identity.Identity, Created: time.Now().UnixMilli()}
+		b := &fsm.Bootstrap{ID: m.dir.Meta.ClusterID(), Name: m.dir.Meta.ClusterLabel(), Root: m.dir.Identity.Identity, Created: time.Now().UnixMilli()}
 		if _, err := m.propose(ctx, b); err != nil {
 			return nothingIfDone(ctx, err)
 		}
@@ -248,16 +276,28 @@ func (m *member) announce(ctx context.Context) error {
 			return nothingIfDone(ctx, err)
 		}
 	}
-	r, err := m.propose(ctx, &fsm.MemberUp{ID: selfID, Name: m.name, Endpoints: m.endpoints(), Version: build.Current().Version})
-	if err != nil {
+	if err := m.up(ctx); err != nil {
 		return nothingIfDone(ctx, err)
 	}
-	m.sightings.begin(r.Epoch)
-	m.log.Info("member is up", "epoch", r.Epoch, "peers", m.fsm.View().State().Peers)
 	if err := m.notify.ready(fmt.Sprintf("root %v", m.dir.Identity.Address)); err != nil {
 		return err
 	}
 	return m.notify.run(ctx, func() bool { return m.replica.Stats().Running })
+}
+
+// up begins a life of this member: from its entry on the attachments of older lives are stale.
+func (m *member) up(ctx context.Context) error {
+	up := &fsm.MemberUp{ID: m.id, Name: m.name, Endpoints: m.endpoints(), Version: build.Current().Version}
+	if c := m.cluster; c != nil {
+		up.Address, up.KeyHash, up.Feature = c.address, c.mux.Self().KeyHash, build.FeatureLevel
+	}
+	r, err := m.propose(ctx, up)
+	if err != nil {
+		return err
+	}
+	m.sightings.begin(r.Epoch)
+	m.log.Info("member is up", "epoch", r.Epoch, "peers", m.fsm.View().State().Peers)
+	return nil
 }
 
 // propose puts one command into the log.
@@ -266,15 +306,22 @@ func (m *member) propose(ctx context.Context, c fsm.Command) (fsm.Response, erro
 	if err != nil {
 		return fsm.Response{}, err
 	}
-	r, err := m.replica.Apply(ctx, entry)
+	r, err := applier{m}.Apply(ctx, entry)
 	if err != nil {
 		return r, fmt.Errorf("log %v: %w", c.Kind(), err)
 	}
 	return r, nil
 }
 
-// endpoints are those the planet gives this root.
+// endpoints are where clients reach this member: as configured, as it joined with, or, for the first member, as the
+// planet says.
 func (m *member) endpoints() []netip.AddrPort {
+	if len(m.cfg.Endpoints) > 0 {
+		return m.cfg.Endpoints
+	}
+	if m.dir.Meta.Joined {
+		return m.dir.Meta.Endpoints
+	}
 	world := m.dir.Planet
 	if p := m.fsm.View().State().Planet; p != nil {
 		world = p.World
@@ -315,6 +362,9 @@ func (m *member) close() error {
 	}
 	if m.http != nil {
 		_ = m.http.Close()
+	}
+	if m.ports != nil {
+		m.ports.close()
 	}
 	if m.admin != nil {
 		_ = m.admin.Close()

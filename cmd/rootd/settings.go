@@ -24,6 +24,9 @@ func settings() []setting {
 		{"listen", "UDP addresses to serve; several addresses, ports and both families are fine.", listenList, func(c *Config) any { return &c.Listen }},
 		{"endpoints", "Public addresses of this member as they stand in the planet, in this order; empty guesses from the network interfaces.", endpointList, func(c *Config) any { return &c.Endpoints }},
 
+		{"cluster.listen", "TCP and UDP address for the other members of a cluster, and for machines that join; \"off\" for none.", nil, func(c *Config) any { return &c.Cluster.Listen }},
+		{"cluster.address", "Host and port at which other members reach this one; empty takes the listen address, or guesses from the network interfaces.", clusterAddress, func(c *Config) any { return &c.Cluster.Address }},
+
 		{"admin.socket", "Unix socket for rootctl; empty is admin.sock in the data directory.", socketPath, func(c *Config) any { return &c.Admin.Socket }},
 		{"http.listen", "TCP address of /metrics, /healthz and /readyz; empty or \"off\" for none.", nil, func(c *Config) any { return &c.HTTP.Listen }},
 		{"log.level", "Least important level to log: debug, info, warn or error.", nil, func(c *Config) any { return &c.Log.Level }},
@@ -86,6 +89,7 @@ func (s setting) section() string {
 func sections() map[string]string {
 	return map[string]string{
 		"":          "Who this member is and where it is reached.",
+		"cluster":   "How members reach each other: TLS with certificates of the cluster's own authority; nothing else is answered.",
 		"admin":     "The socket that rootctl talks to. Its owner may do everything.",
 		"http":      "Metrics for Prometheus and health for load balancers and monitors.",
 		"log":       "The log goes to standard error.",

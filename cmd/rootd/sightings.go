@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/rootd/rootd/fsm"
+	"github.com/rootd/rootd/fsm/table"
 	"github.com/rootd/rootd/packetpath"
 )
 
@@ -14,8 +15,9 @@ const earlySightings = 100_000
 // epochSink stamps the sightings of the packet path with this member's ID and epoch. The packet path serves before
 // the log has given the member its epoch; what it sees until then waits here, bounded.
 type epochSink struct {
-	next  packetpath.Sink
-	epoch atomic.Uint32 // 0: none yet; set once
+	next   packetpath.Sink
+	member table.MemberID
+	epoch  atomic.Uint32 // 0: none yet
 
 	mu    sync.Mutex // guards early
 	early []fsm.Sighting
@@ -46,7 +48,7 @@ func (s *epochSink) wait(sightings []fsm.Sighting) bool {
 func (s *epochSink) pass(sightings []fsm.Sighting) {
 	epoch := uint16(s.epoch.Load())
 	for i := range sightings {
-		sightings[i].Member, sightings[i].Epoch = selfID, epoch
+		sightings[i].Member, sightings[i].Epoch = s.member, epoch
 	}
 	s.next.Offer(sightings)
 }

@@ -47,7 +47,7 @@ func (s source) Status(context.Context) (*admin.Status, error) {
 	m := s.m
 	state, raft, stats, b := m.fsm.View().State(), m.replica.Stats(), m.root.Stats(), build.Current()
 	st := &admin.Status{
-		Name: m.name, MemberID: uint16(selfID), Address: m.dir.Identity.Address,
+		Name: m.name, MemberID: uint16(m.id), Address: m.dir.Identity.Address,
 		Identity: m.dir.Identity.Identity.String(), DataDir: m.dir.Path,
 		Version: b.Version, Commit: b.Commit, PID: os.Getpid(),
 		Started: m.started, Uptime: int64(time.Since(m.started).Seconds()),
@@ -223,7 +223,7 @@ func (s source) peer(state *fsm.State, r *table.Record) *admin.Peer {
 		for _, at := range info.Paths {
 			p.Confirmed = p.Confirmed || at.Confirmed
 			p.Paths = append(p.Paths, admin.Path{
-				Family: family(at.Endpoint), Endpoint: at.Endpoint, Member: s.m.name, MemberID: uint16(selfID),
+				Family: family(at.Endpoint), Endpoint: at.Endpoint, Member: s.m.name, MemberID: uint16(s.m.id),
 				Epoch: uint16(s.m.sightings.epoch.Load()), Live: true, Confirmed: at.Confirmed, LastReceived: at.LastHeard,
 				RTTMillis: float64(at.RTT) / float64(time.Millisecond),
 			})

@@ -16,6 +16,7 @@ type Member struct {
 	DataDir string
 	UDP     netip.AddrPort // where it serves
 	HTTP    netip.AddrPort // metrics and health
+	Cluster netip.AddrPort // for other members
 	Args    []string       // further flags; they come last, so they win
 	Tee     io.Writer      // gets a copy of its output; may be nil
 
@@ -39,7 +40,14 @@ func NewMember(binary, dataDir string) (*Member, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Member{Binary: binary, DataDir: dataDir, UDP: udp, HTTP: http}, nil
+	cluster, err := FreePort(host)
+	for err == nil && (cluster == udp || cluster == http) {
+		cluster, err = FreePort(host)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Member{Binary: binary, DataDir: dataDir, UDP: udp, HTTP: http, Cluster: cluster}, nil
 }
 
 // Start starts the member. It does not wait until it serves: see [Member.WaitReady].
@@ -52,6 +60,7 @@ func (m *Member) Start() error {
 		"-listen", m.UDP.String(),
 		"-endpoints", m.UDP.String(),
 		"-http-listen", m.HTTP.String(),
+		"-cluster-listen", m.Cluster.String(),
 	}, m.Args...)
 	p, err := Start(Command{Path: m.Binary, Args: args, Tee: m.Tee})
 	if err != nil {
