@@ -38,6 +38,8 @@ type Response struct {
 	Err error
 	// Epoch is the new epoch of the member, of a [MemberUp].
 	Epoch uint16
+	// Index is that of the entry, filled in by the replica that appended it.
+	Index uint64
 	// Member is the ID that the new member has, of a [MemberJoin].
 	Member table.MemberID
 }

@@ -31,6 +31,7 @@ type cluster struct {
 	slow    time.Duration
 	flying  int
 	most    int // entries under way at a time
+	follows bool
 	entries []fsm.Entry
 }
 
@@ -58,7 +59,11 @@ func (c *cluster) must(cmd fsm.Command) {
 	}
 }
 
-func (c *cluster) IsLeader() bool { return true }
+func (c *cluster) IsLeader() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.follows
+}
 
 func (c *cluster) Apply(ctx context.Context, entry []byte) (fsm.Response, error) {
 	c.mu.Lock()

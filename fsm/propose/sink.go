@@ -15,8 +15,9 @@ type Sink interface {
 
 // Applier appends entries to the log. The replica is one.
 type Applier interface {
-	// Apply returns when the entry is committed and applied here. After an error it may still be committed.
+	// Apply returns when the entry is committed and applied here, also if another member leads: a change that is not in
+	// the view yet would be proposed again. After an error it may still be committed.
 	Apply(ctx context.Context, entry []byte) (fsm.Response, error)
-	// IsLeader reports whether this member leads; only then does it propose expiry.
+	// IsLeader reports whether this member leads; only then does it propose expiry and look after members.
 	IsLeader() bool
 }

@@ -41,7 +41,26 @@ func (r *Replica) Apply(ctx context.Context, entry []byte) (fsm.Response, error)
 		return fsm.Response{}, err
 	}
 	resp, _ := f.Response().(fsm.Response)
+	resp.Index = f.Index()
 	return resp, resp.Err
+}
+
+// WaitApplied waits until the view shows the entry of a command at an index, as [fsm.Response] has it from the leader.
+func (r *Replica) WaitApplied(ctx context.Context, index uint64) error {
+	view := r.opts.FSM.View()
+	if view.State().Index >= index {
+		return nil
+	}
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for view.State().Index < index {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for entry %d: %w", index, ctx.Err())
+		case <-tick.C:
+		}
+	}
+	return nil
 }
 
 // Barrier waits until everything committed before is applied here. It works at the leader only.
