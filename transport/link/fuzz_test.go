@@ -95,20 +95,35 @@ func pieceOf(no, count byte, length, n int) []byte {
 
 func malformed() [][]byte {
 	return [][]byte{
-		{0}, {8}, {255}, {1}, {1, 0, 0, 0, 0},
-		{2}, pieceOf(0, 2, 1500, 749), pieceOf(0, 2, 1500, 751), pieceOf(1, 2, 1499, 750), pieceOf(2, 2, 1500, 750),
+		{0},
+		{8},
+		{255},
+		{1},
+		{1, 0, 0, 0, 0},
+		{2},
+		pieceOf(0, 2, 1500, 749), pieceOf(0, 2, 1500, 751), pieceOf(1, 2, 1499, 750), pieceOf(2, 2, 1500, 750),
 		pieceOf(0, 1, 10, 10), pieceOf(0, 0, 0, 0), pieceOf(0, 2, 0, 0), pieceOf(3, 4, 9, 0), pieceOf(0, 8, 10241, 1281),
 		pieceOf(7, 8, 10241, 1274), pieceOf(0, 2, 1500, 750)[:8],
-		{3}, {4, 1, 0, 0, 0}, {5, 0, 0, 0, 1}, {5, 0, 0, 0, 1, 2},
-		{6, 1}, append([]byte{6}, make([]byte, 12)...), append([]byte{6}, make([]byte, 14)...), append([]byte{7}, make([]byte, 12)...),
+		{3},
+		{4, 1, 0, 0, 0},
+		{5, 0, 0, 0, 1},
+		{5, 0, 0, 0, 1, 2},
+		{6, 1},
+		append([]byte{6}, make([]byte, 12)...), append([]byte{6}, make([]byte, 14)...), append([]byte{7}, make([]byte, 12)...),
 	}
 }
 
 func wellFormed() [][]byte {
 	return [][]byte{
-		{1, 0, 0, 0, 0, 9}, {1, 0, 0, 0, 0, 9, 'x'},
+		{1, 0, 0, 0, 0, 9},
+		{1, 0, 0, 0, 0, 9, 'x'},
 		pieceOf(0, 2, 1500, 750), pieceOf(1, 2, 1499, 749), pieceOf(7, 8, 10240, 1280), pieceOf(14, 15, 15, 1),
-		{3, 1}, {3, 1, 'x'}, {4, 1, 0, 0, 0, 1, 'x'}, {4, 1, 0, 0, 0, 1}, {5, 0, 0, 0, 1, 0, 'x'}, {5, 0, 0, 0, 1, 1},
+		{3, 1},
+		{3, 1, 'x'},
+		{4, 1, 0, 0, 0, 1, 'x'},
+		{4, 1, 0, 0, 0, 1},
+		{5, 0, 0, 0, 1, 0, 'x'},
+		{5, 0, 0, 0, 1, 1},
 		append([]byte{6}, make([]byte, 13)...), append([]byte{7}, make([]byte, 13)...), append([]byte{7, 1}, bytes.Repeat([]byte{255}, 12)...),
 	}
 }
