@@ -25,8 +25,10 @@ func TestFingerprint(t *testing.T) {
 			t.Errorf("%s: %v", s, err)
 		}
 	}
-	for _, s := range []string{"", digits, "sha256:", "sha1:" + digits, "sha256:" + digits + "0", "sha256:" + digits[1:], "sha256:" + digits[:63] + "g",
-		"sha256:" + digits[:62] + ":" + digits[62:], "sha256::" + digits} {
+	for _, s := range []string{
+		"", digits, "sha256:", "sha1:" + digits, "sha256:" + digits + "0", "sha256:" + digits[1:], "sha256:" + digits[:63] + "g",
+		"sha256:" + digits[:62] + ":" + digits[62:], "sha256::" + digits,
+	} {
 		if f, err := pki.ParseFingerprint(s); err == nil {
 			t.Errorf("%q is %v", s, f)
 		}
@@ -57,8 +59,10 @@ func TestMemberURI(t *testing.T) {
 
 func FuzzMemberURI(f *testing.F) {
 	good := pki.Member{Cluster: alice, ID: 12}.URI().String()
-	for _, s := range []string{good, good + "0000", good + "/x", good + "?q", good + "?", good + "#f", strings.ToUpper(good), "https" + good[5:], strings.Replace(good, "//", "//u@", 1),
-		strings.Replace(good, "/member", ":1/member", 1), strings.Replace(good, "/member", "/%6dember", 1), strings.Replace(good, "/12", "/012", 1), strings.Replace(good, "/12", "/0", 1)} {
+	for _, s := range []string{
+		good, good + "0000", good + "/x", good + "?q", good + "?", good + "#f", strings.ToUpper(good), "https" + good[5:], strings.Replace(good, "//", "//u@", 1),
+		strings.Replace(good, "/member", ":1/member", 1), strings.Replace(good, "/member", "/%6dember", 1), strings.Replace(good, "/12", "/012", 1), strings.Replace(good, "/12", "/0", 1),
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
