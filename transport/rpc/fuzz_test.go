@@ -84,7 +84,9 @@ func TestFrameLimits(t *testing.T) {
 func TestErrorCrossing(t *testing.T) {
 	t.Parallel()
 	for _, e := range []*Error{
-		{Code: "x"}, {Code: CodeRefused, Text: "no", Hint: "yes"}, {},
+		{Code: "x"},
+		{Code: CodeRefused, Text: "no", Hint: "yes"},
+		{},
 		{Code: CodeInternal, Text: strings.Repeat("t", maxText), Hint: strings.Repeat("h", maxText)},
 	} {
 		got, err := parseError(e.encode())
