@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -158,13 +159,7 @@ func (b binaries) refuses(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			m := procs.MemberTest(t, b.rootd())
 			if !tt.empty {
-				if err := os.CopyFS(m.DataDir, os.DirFS(made.DataDir)); err != nil {
-					t.Fatal(err)
-				}
-				// CopyFS keeps no modes below 0666.
-				for _, secret := range []string{"identity.secret", "planet.key", "ca.key", "node.key"} {
-					chmod(t, m, secret, 0o600)
-				}
+				clone(t, m, made)
 			}
 			top := m.DataDir
 			tt.spoil(t, m)
@@ -175,6 +170,28 @@ func (b binaries) refuses(t *testing.T) {
 			refused(t, m.Process(), tt.want(m)...)
 			unchanged(t, top, before)
 		})
+	}
+}
+
+// clone gives m the files of another member, with their modes.
+func clone(t *testing.T, m, of *procs.Member) {
+	t.Helper()
+	from := os.DirFS(of.DataDir)
+	if err := os.CopyFS(m.DataDir, from); err != nil {
+		t.Fatal(err)
+	}
+	err := fs.WalkDir(from, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		return os.Chmod(filepath.Join(m.DataDir, name), info.Mode().Perm())
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
