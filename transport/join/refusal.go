@@ -28,6 +28,9 @@ type Refusal struct {
 	Way  string `json:"hint,omitempty"` // out; may be empty
 	// Forceable: the machine may join all the same, if its operator says so.
 	Forceable bool `json:"forceable,omitempty"`
+
+	cause error // at this end; nil: a member refused
+	local bool  // found at this end; another member may answer better
 }
 
 // Error returns the reason. The hint is printed apart.
@@ -35,6 +38,9 @@ func (r *Refusal) Error() string { return r.Why }
 
 // Hint returns the way out, "" if none is known.
 func (r *Refusal) Hint() string { return r.Way }
+
+// Unwrap returns what went wrong at this end, nil if a member refused.
+func (r *Refusal) Unwrap() error { return r.cause }
 
 // Is makes refusals with the same code match, so that errors.Is(err, &Refusal{Code: CodeClock}) asks for it.
 func (r *Refusal) Is(target error) bool {

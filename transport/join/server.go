@@ -63,8 +63,8 @@ func NewServer(o ServerOptions) (*Server, error) {
 	return &Server{o}, nil
 }
 
-// Run serves the connections of ln (from [mux.Mux.Listen] with [mux.Join]) until ctx ends, and returns nil then, with all
-// of them closed. It closes ln.
+// Run serves the connections of ln (from [mux.Mux.Listen] with [mux.Join]) until ctx ends or ln is closed, and returns nil
+// then, with all of them closed. It closes ln.
 func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -79,6 +79,8 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 			if err == nil {
 				_ = c.Close()
 			}
+			return nil
+		case errors.Is(err, net.ErrClosed): // the mux has stopped
 			return nil
 		case err != nil:
 			return fmt.Errorf("accept machines that join: %w", err)
