@@ -29,6 +29,7 @@ func TestMain(m *testing.M) {
 // node is a replica that runs in this process.
 type node struct {
 	*replica.Replica
+	id   string
 	fsm  *fsm.FSM
 	log  syncBuffer
 	stop func() error // ends Run and waits
@@ -60,7 +61,7 @@ func transport(id string) *raft.InmemTransport {
 // open opens the replica of id in dir without running it.
 func open(t testing.TB, dir, id string, change func(*replica.Options)) *node {
 	t.Helper()
-	n := &node{fsm: newFSM(t)}
+	n := &node{fsm: newFSM(t), id: id}
 	o := options(dir, id, transport(id), n.fsm)
 	o.Logger = slog.New(slog.NewTextHandler(&n.log, nil))
 	if change != nil {

@@ -67,6 +67,8 @@ type Options struct {
 
 	// Now is the clock that stamps entries at the leader, in ms since 1970. nil: the system's.
 	Now func() int64
+
+	wrapLog func(raft.LogStore) raft.LogStore // for tests; nil: as it is
 }
 
 // Replica is one member's replica. See the package documentation for who may call what.

@@ -92,7 +92,7 @@ func (r *Replica) noteCommits(ctx context.Context, node *raft.Raft) {
 func (r *Replica) watch(ctx context.Context, node *raft.Raft, running Timing) ending {
 	tick := time.NewTicker(noteInterval)
 	defer tick.Stop()
-	var due time.Time // when the lease is to be changed
+	var lease leaseChange
 	for {
 		select {
 		case <-ctx.Done():
@@ -106,21 +106,27 @@ func (r *Replica) watch(ctx context.Context, node *raft.Raft, running Timing) en
 			r.log.Error("the disk of the log hangs", "path", r.stores.path, "leader", node.State() == raft.Leader)
 			return stuck
 		}
-		if r.retime(node, running, &due) {
+		if r.retime(node, running, &lease) {
 			return retimed
 		}
 	}
 }
 
+// leaseChange is how far a change of the lease is.
+type leaseChange struct {
+	due      time.Time // not before; zero: there is none
+	handOver time.Time // when a leader may try again to hand over
+}
+
 // retime keeps the timing of a running Raft what it should be, and reports that it must be started anew for that. Timeouts
 // can be changed at any time; the lease only at a start, which costs a follower nothing. A leader hands over first, unless
 // nobody else votes.
-func (r *Replica) retime(node *raft.Raft, running Timing, due *time.Time) bool {
+func (r *Replica) retime(node *raft.Raft, running Timing, c *leaseChange) bool {
 	want := r.timing()
 	r.now.Store(&want)
 	leads, only := node.State() == raft.Leader, r.onlyVoter()
 	if want.Lease == running.Lease && want.Commit == running.Commit {
-		*due = time.Time{}
+		*c = leaseChange{}
 		rc := node.ReloadableConfig()
 		if rc.HeartbeatTimeout == want.Heartbeat && rc.ElectionTimeout == want.Election || only && !leads {
 			return false
@@ -135,14 +141,14 @@ func (r *Replica) retime(node *raft.Raft, running Timing, due *time.Time) bool {
 	case only:
 		r.log.Info("raft starts anew with another timing", "heartbeat", want.Heartbeat, "lease", want.Lease)
 		return true
-	case due.IsZero():
-		*due = time.Now().Add(rand.N(retimeDelay)) //nolint:gosec // no secret
+	case c.due.IsZero():
+		c.due = time.Now().Add(rand.N(retimeDelay)) //nolint:gosec // no secret
 		return false
-	case time.Now().Before(*due):
+	case time.Now().Before(c.due), leads && time.Now().Before(c.handOver):
 		return false
 	case leads:
-		*due = time.Now().Add(retimeDelay)
-		go func() { _ = node.LeadershipTransfer().Error() }() // tried again when due
+		c.handOver = time.Now().Add(retimeDelay)
+		go func() { _ = node.LeadershipTransfer().Error() }() // tried again
 		return false
 	}
 	r.log.Info("raft starts anew with another timing", "heartbeat", want.Heartbeat, "lease", want.Lease)
@@ -166,8 +172,9 @@ func (r *Replica) timing() Timing {
 
 // startTiming is the timing to start Raft with: the one voter need not wait for anybody else's heartbeats.
 func (r *Replica) startTiming() Timing {
-	t := r.timing()
-	r.now.Store(&t)
+	want := r.timing()
+	r.now.Store(&want)
+	t := want
 	if r.onlyVoter() {
 		t.Heartbeat, t.Election = t.Lease, t.Lease
 	}

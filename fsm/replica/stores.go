@@ -79,7 +79,11 @@ func openStores(o Options) (*stores, error) {
 	if err != nil {
 		return nil, err
 	}
-	cache, err := raft.NewLogCache(logCacheEntries, s.bolt)
+	disk := raft.LogStore(s.bolt)
+	if o.wrapLog != nil {
+		disk = o.wrapLog(disk)
+	}
+	cache, err := raft.NewLogCache(logCacheEntries, disk)
 	if err == nil {
 		s.log = &commitLog{LogStore: cache, stable: s.bolt, gauge: s.gauge}
 		s.snapshots, err = raft.NewFileSnapshotStoreWithLogger(o.Dir, retainSnapshots, newHCLog(o.Logger))

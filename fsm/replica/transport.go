@@ -45,7 +45,25 @@ func (t *transport) AppendEntriesPipeline(id raft.ServerID, to raft.ServerAddres
 	if t.isCut.Load() {
 		return nil, errCut
 	}
-	return t.Transport.AppendEntriesPipeline(id, to)
+	p, err := t.Transport.AppendEntriesPipeline(id, to)
+	if err != nil {
+		return nil, err
+	}
+	return &pipeline{p, t}, nil
+}
+
+// pipeline is one of a transport: it also carries empty entries, which followers take for a sign of life.
+type pipeline struct {
+	raft.AppendPipeline
+	transport *transport
+}
+
+// AppendEntries implements [raft.AppendPipeline].
+func (p *pipeline) AppendEntries(args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
+	if p.transport.isCut.Load() {
+		return nil, errCut
+	}
+	return p.AppendPipeline.AppendEntries(args, resp)
 }
 
 // InstallSnapshot implements [raft.Transport].
