@@ -17,6 +17,7 @@ import (
 	"github.com/rootd/rootd/cmd/internal/build"
 	"github.com/rootd/rootd/cmd/internal/datadir"
 	"github.com/rootd/rootd/fsm"
+	"github.com/rootd/rootd/fsm/propose"
 	"github.com/rootd/rootd/fsm/replica"
 	"github.com/rootd/rootd/fsm/table"
 	"github.com/rootd/rootd/packetpath"
@@ -47,19 +48,21 @@ const codeRefused rpc.Code = "refused"
 // cluster is this member's way to the others: one TCP port for Raft, calls and joining machines, one UDP port for
 // packets. A member that never had company has it too, ready for the first one that joins.
 type cluster struct {
-	m         *member
-	address   string // host:port as others dial it
-	keychain  *pki.Keychain
-	authority *pki.Authority // nil: the CA's key is not kept here
-	mux       *mux.Mux
-	server    *rpc.Server
-	caller    *rpc.Caller
-	link      *link.Link
-	receiver  *packetpath.Receiver // set by wire
-	raft      *raft.NetworkTransport
-	joins     *join.Server
-	servers   *replica.Membership
-	renewer   *pki.Renewer
+	m          *member
+	address    string // host:port as others dial it
+	keychain   *pki.Keychain
+	authority  *pki.Authority // nil: the CA's key is not kept here
+	mux        *mux.Mux
+	server     *rpc.Server
+	caller     *rpc.Caller
+	link       *link.Link
+	receiver   *packetpath.Receiver // set by wire
+	raft       *raft.NetworkTransport
+	joins      *join.Server
+	servers    *replica.Membership
+	supervisor *propose.Supervisor
+	health     health
+	renewer    *pki.Renewer
 }
 
 // clusterSockets are opened before anything else, like all sockets.
@@ -124,6 +127,7 @@ func newCluster(ctx context.Context, m *member, s *clusterSockets) (*cluster, er
 	c.server.Handle(callStats, func(context.Context, pki.Peer, []byte) ([]byte, error) {
 		return json.Marshal(c.m.replica.ServerStats())
 	})
+	c.server.Handle(callHealth, c.handleHealth)
 	c.server.Handle(callChange, c.handleChange)
 	c.server.Handle(callProbe, c.handleProbe)
 	c.server.Handle(callCheck, c.handleCheck)
@@ -158,6 +162,10 @@ func (c *cluster) lead() {
 			return s, json.Unmarshal(b, &s)
 		},
 	})
+	c.health.m = c.m
+	c.supervisor = propose.NewSupervisor(propose.SupervisorOptions{
+		View: c.m.fsm.View(), Applier: c.m.replica, Logger: c.m.log, Self: c.health.latest,
+	})
 }
 
 // run serves the others until ctx ends.
@@ -179,6 +187,9 @@ func (c *cluster) run(ctx context.Context) error {
 	g.Go(func() error { return c.link.Run(ctx) })
 	g.Go(func() error { return c.follow(ctx) })
 	g.Go(func() error { return c.servers.Run(ctx) })
+	g.Go(func() error { return c.supervisor.Run(ctx) })
+	g.Go(func() error { return c.health.run(ctx) })
+	g.Go(func() error { return c.health.look(ctx) })
 	return g.Wait()
 }
 
