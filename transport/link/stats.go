@@ -2,6 +2,7 @@ package link
 
 import (
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -161,7 +162,7 @@ func (l *Link) Stats() Stats {
 func (l *Link) count() (n [numCounts]uint64) {
 	l.tallyMu.Lock()
 	defer l.tallyMu.Unlock()
-	for _, t := range append(l.tallies[:len(l.tallies):len(l.tallies)], &l.tally) {
+	for _, t := range append(slices.Clip(l.tallies), &l.tally) {
 		for i := range n {
 			n[i] += t.n[i].Load()
 		}
