@@ -49,6 +49,9 @@ func NewServer(source Source, log *slog.Logger) *Server {
 	s.mux.HandleFunc("GET /v1/peers/{address}", s.peer)
 	s.mux.HandleFunc("GET /v1/planet", s.planet)
 	s.mux.HandleFunc("PUT /v1/planet", s.publish)
+	if c, ok := source.(Cluster); ok {
+		s.clusterRoutes(c)
+	}
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, &Error{
 			Status: http.StatusNotFound, What: r.Method + " " + r.URL.Path, Why: "no such route",

@@ -11,6 +11,19 @@
 //	GET /v1/planet          Planet
 //	PUT /v1/planet          body: the signed world, binary; answers Planet
 //
+// A Source that is a [Cluster] too serves besides:
+//
+//	GET    /v1/members                         Members
+//	DELETE /v1/members/MEMBER?force=1&dry_run=1  Removal
+//	POST   /v1/members/MEMBER/promote?force=1  Member; also demote
+//	POST   /v1/leader/transfer?to=MEMBER       Member: the new leader
+//	GET    /v1/tokens                          {"tokens":[Token]}
+//	POST   /v1/tokens                          body: TokenRequest; answers NewToken, the only answer with a secret
+//	DELETE /v1/tokens/ID                       Token
+//	GET    /v1/settings                        {"settings":[Setting]}
+//	PUT    /v1/settings/KEY                    body: the value as text, empty restores the default; answers Setting
+//	GET    /v1/planet/adoption                 Adoption
+//
 // An answer that is not 2xx carries an [Error]. A list without its end line was cut short, and the client says so.
 //
 // Server's handler may be called from any number of goroutines and so calls the Source from many; [Server.Run] blocks
