@@ -23,6 +23,8 @@ import (
 type sim struct {
 	t      testing.TB
 	prefer []string
+	rtt    func(a, b table.MemberID) time.Duration // between members; nil: none
+	loss   float64                                 // share of messages that TCP has to send again
 
 	mu      sync.Mutex
 	members map[table.MemberID]*simMember // those that run; guarded by mu
@@ -65,7 +67,7 @@ func (s *sim) start(id table.MemberID, dir, addr string, first bool) *simMember 
 	_, tr := raft.NewInmemTransportWithTimeout(raft.ServerAddress(addr), 500*time.Millisecond)
 	m := &simMember{id: id, dir: dir, fsm: newFSM(s.t), tr: tr, log: new(syncBuffer), done: make(chan error, 1)}
 	logger := slog.New(slog.NewTextHandler(m.log, &slog.HandlerOptions{Level: slog.LevelInfo}))
-	r, err := replica.Open(replica.Options{Dir: dir, ID: fmt.Sprint(id), FSM: m.fsm, Transport: tr, Logger: logger, Bootstrap: first})
+	r, err := replica.Open(replica.Options{Dir: dir, ID: fmt.Sprint(id), FSM: m.fsm, Transport: s.far(id, tr), Logger: logger, Bootstrap: first})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -290,6 +292,67 @@ func TestRemovedMemberIsNoServer(t *testing.T) {
 		time.Sleep(time.Minute)
 		if got := s.leader().Stats().Term; got != term {
 			t.Errorf("term %d, was %d before the removed members were idle", got, term)
+		}
+	})
+}
+
+// link makes or breaks the connection between two members.
+func (s *sim) link(a, b *simMember, up bool) {
+	if up {
+		a.tr.Connect(b.tr.LocalAddr(), b.tr)
+		b.tr.Connect(a.tr.LocalAddr(), a.tr)
+		return
+	}
+	a.tr.Disconnect(b.tr.LocalAddr())
+	b.tr.Disconnect(a.tr.LocalAddr())
+}
+
+// One that is removed while nobody can reach it does not know, and unsettles nobody when it is back.
+func TestRemovedBehindAPartition(t *testing.T) {
+	inSim(t, func(t *testing.T, s *sim) {
+		s.grow(4)
+		leader := s.leader()
+		x := s.running(fmt.Sprint(leader.id%4 + 1))
+		for _, m := range s.members {
+			if m != x {
+				s.link(x, m, false)
+			}
+		}
+		time.Sleep(time.Minute)
+		s.do(&fsm.MemberRemove{ID: x.id, Force: true})
+		s.until("it is no server", time.Minute, func() bool { return len(s.voters()) == 3 })
+		term := s.leader().Stats().Term
+		for _, m := range s.members {
+			if m != x {
+				s.link(x, m, true)
+			}
+		}
+		time.Sleep(10 * time.Minute)
+		if l := s.leader(); l != leader || l.Stats().Term != term {
+			t.Errorf("member %d leads in term %d; it was %d in %d", l.id, l.Stats().Term, leader.id, term)
+		}
+	})
+}
+
+// A voter reaches all but the leader: it asks for an election again and again, and nobody grants one.
+func TestPartialPartition(t *testing.T) {
+	inSim(t, func(t *testing.T, s *sim) {
+		s.grow(3)
+		leader := s.leader()
+		term := leader.Stats().Term
+		x := s.running(fmt.Sprint(leader.id%3 + 1))
+		s.link(x, leader, false)
+		for range 10 {
+			time.Sleep(time.Minute)
+			s.do(&fsm.Health{})
+		}
+		s.link(x, leader, true)
+		resp := s.do(&fsm.Health{})
+		if err := x.WaitApplied(t.Context(), resp.Index); err != nil {
+			t.Error(err)
+		}
+		if l := s.leader(); l != leader || l.Stats().Term != term {
+			t.Errorf("member %d leads in term %d; it was %d in %d", l.id, l.Stats().Term, leader.id, term)
 		}
 	})
 }

@@ -5,11 +5,16 @@
 //
 // Open does everything that needs nobody else: it opens the stores, restores the newest snapshot and replays what is
 // known to be committed, so that the view is complete before the first packet, with or without a quorum. It
-// starts no goroutine; Run starts Raft and ends it. All other methods may be called by any goroutine.
+// starts no goroutine; Run starts Raft and ends it. All other methods may be called by any goroutine. During Run, Raft may be
+// started anew for another timing (run.go): for a moment calls return [ErrNotRunning], and are to be tried again.
+//
+// A [Membership] beside it makes Raft's servers follow the members that the log knows, and decides with
+// raft-autopilot who votes. The log is the only place where members are admitted and removed.
 //
 // Invariants: whatever Apply acknowledged is on the disks of a majority, and in the view after any restart. A
 // damaged log or snapshot is refused with the reason and left as it is: falling back to an older snapshot would
-// silently lose what was committed since.
+// silently lose what was committed since. Timeouts are at least ten of the longest round trips between members. A member
+// whose disk hangs stops leading and says so: heartbeats alone would keep it leader of a cluster that commits nothing.
 //
 // On disk, in the directory that Open is given:
 //
