@@ -283,11 +283,18 @@ func TestRemovedMemberIsNoServer(t *testing.T) {
 		for _, id := range []table.MemberID{first, first%4 + 1} { // the leader hands over first
 			s.do(&fsm.MemberRemove{ID: id, Force: true})
 			s.until("it is no server", time.Minute, func() bool { return !slices.Contains(s.voters(), fmt.Sprint(id)) && s.leader().id != id })
+			gone := s.running(fmt.Sprint(id))
+			began := time.Now()
+			err := <-gone.done
+			if took := time.Since(began); !errors.Is(err, replica.ErrRemoved) || took < 20*time.Second || took > 40*time.Second {
+				t.Errorf("Run of the removed member: %v, after %s", err, took)
+			}
+			gone.done <- err // for stop
 		}
 		if len(s.voters()) != 2 {
 			t.Errorf("voters %v", s.voters())
 		}
-		// Those that were removed come back and settle nothing: no other leader, no other term.
+		// Those that were removed unsettle nothing: no other leader, no other term.
 		term := s.leader().Stats().Term
 		time.Sleep(time.Minute)
 		if got := s.leader().Stats().Term; got != term {

@@ -4,9 +4,12 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/rootd/rootd/fsm/table"
 )
 
 // ending is why one run of Raft ended.
@@ -14,10 +17,13 @@ type ending uint8
 
 const (
 	stopped ending = iota // ctx has ended
-	removed               // Raft ended by itself: the cluster has removed this member
+	removed               // the cluster has removed this member
 	stuck                 // the disk hangs
 	retimed               // another lease is due, which Raft takes only at its start
 )
+
+// expelledAfter is how long a removed member waits for a leader before it takes itself for no server any more.
+const expelledAfter = 30 * time.Second
 
 // retimeDelay is how long members wait at most, each at random, before they take another lease: not all at once.
 const retimeDelay = 10 * time.Second
@@ -93,13 +99,14 @@ func (r *Replica) watch(ctx context.Context, node *raft.Raft, running Timing) en
 	tick := time.NewTicker(noteInterval)
 	defer tick.Stop()
 	var lease leaseChange
+	began := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return stopped
 		case <-tick.C:
 		}
-		if node.State() == raft.Shutdown {
+		if node.State() == raft.Shutdown || r.expelled(node, began) {
 			return removed
 		}
 		if r.stores.gauge.pending() > r.opts.DiskLimit {
@@ -110,6 +117,20 @@ func (r *Replica) watch(ctx context.Context, node *raft.Raft, running Timing) en
 			return retimed
 		}
 	}
+}
+
+// expelled reports whether the log says that this member was removed, and no leader has been in touch with it for long. Raft
+// itself does not tell a server that it is none any more; and until then its vote may be needed for just that.
+func (r *Replica) expelled(node *raft.Raft, began time.Time) bool {
+	id, err := strconv.ParseUint(r.opts.ID, 10, 16)
+	if err != nil || !r.opts.FSM.View().State().IsRemoved(table.MemberID(id)) || node.State() == raft.Leader {
+		return false
+	}
+	heard := node.LastContact()
+	if heard.Before(began) {
+		heard = began
+	}
+	return time.Since(heard) >= expelledAfter
 }
 
 // leaseChange is how far a change of the lease is.
