@@ -118,7 +118,7 @@ func TestVersion1(t *testing.T) {
 	}
 	replayed, restored := newFSM(t), newFSM(t)
 	index := uint64(0)
-	for _, line := range strings.Fields(string(text)) {
+	for line := range strings.FieldsSeq(string(text)) {
 		data, err := hex.DecodeString(line)
 		if err != nil {
 			t.Fatal(err)

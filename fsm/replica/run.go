@@ -163,7 +163,7 @@ func (r *Replica) retime(node *raft.Raft, running Timing, c *leaseChange) bool {
 		r.log.Info("raft starts anew with another timing", "heartbeat", want.Heartbeat, "lease", want.Lease)
 		return true
 	case c.due.IsZero():
-		c.due = time.Now().Add(rand.N(retimeDelay)) //nolint:gosec // no secret
+		c.due = time.Now().Add(rand.N(retimeDelay))
 		return false
 	case time.Now().Before(c.due), leads && time.Now().Before(c.handOver):
 		return false

@@ -8,33 +8,23 @@ type Timing struct {
 	Heartbeat, Election, Lease, Commit time.Duration
 }
 
-// The presets, each for round trips up to a tenth of its heartbeat, with a quarter of a second to spare for machines
-// and disks that stall.
-var presets = [...]struct { //nolint:gochecknoglobals // a table of constants
-	rtt    time.Duration
-	timing Timing
-}{
-	{75 * time.Millisecond, Timing{time.Second, time.Second, 500 * time.Millisecond, 50 * time.Millisecond}},
-	{175 * time.Millisecond, Timing{2 * time.Second, 2 * time.Second, time.Second, 100 * time.Millisecond}},
-	{375 * time.Millisecond, Timing{4 * time.Second, 4 * time.Second, 2 * time.Second, 250 * time.Millisecond}},
-	{775 * time.Millisecond, Timing{8 * time.Second, 8 * time.Second, 4 * time.Second, 250 * time.Millisecond}},
-}
-
 // TimingFor returns the timing for members between whom the worst round trip is rtt: heartbeat and election timeouts of
-// at least ten round trips, the lease half of that. 0 means unknown: the timing for one continent.
+// at least ten round trips, with a quarter of a second to spare for machines and disks that stall; the lease half of that.
+// 0 means unknown: the timing for one continent.
 func TimingFor(rtt time.Duration) Timing {
-	if rtt <= 0 {
-		return presets[1].timing
+	const ms = time.Millisecond
+	switch {
+	case rtt > 0 && rtt <= 75*ms:
+		return Timing{1000 * ms, 1000 * ms, 500 * ms, 50 * ms}
+	case rtt <= 175*ms:
+		return Timing{2000 * ms, 2000 * ms, 1000 * ms, 100 * ms}
+	case rtt <= 375*ms:
+		return Timing{4000 * ms, 4000 * ms, 2000 * ms, 250 * ms}
+	case rtt <= 775*ms:
+		return Timing{8000 * ms, 8000 * ms, 4000 * ms, 250 * ms}
 	}
-	for _, p := range presets {
-		if rtt <= p.rtt {
-			return p.timing
-		}
-	}
-	t := presets[len(presets)-1].timing
-	t.Heartbeat = (10*rtt + time.Second).Truncate(time.Second)
-	t.Election, t.Lease = t.Heartbeat, t.Heartbeat/2
-	return t
+	h := (10*rtt + time.Second).Truncate(time.Second)
+	return Timing{h, h, h / 2, 250 * ms}
 }
 
 // aloneTiming is for a member that asks nobody.
