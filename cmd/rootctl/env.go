@@ -84,6 +84,7 @@ func run(ctx context.Context, e *env, args []string) int {
 	}
 	text, more, _ := strings.Cut(strings.TrimSpace(err.Error()), "\n\n") // cobra adds its suggestions below
 	text = longHex.ReplaceAllString(text, "[key]")
+	text = joinToken.ReplaceAllString(text, "[token]")
 	fmt.Fprintln(e.stderr, "rootctl:", text)
 	hint := hintOf(err)
 	u, isUser := errors.AsType[*userError](err)
@@ -106,6 +107,9 @@ func run(ctx context.Context, e *env, args []string) int {
 // longHex is what a key looks like. Errors never need one, and it might be a secret given in place of something else.
 var longHex = regexp.MustCompile("[0-9a-fA-F]{64,}")
 
+// joinToken is a token for rootctl join, which holds a secret.
+var joinToken = regexp.MustCompile("rootd-join-[0-9]+\\.[A-Za-z0-9_-]+")
+
 func hintOf(err error) string {
 	if u, ok := errors.AsType[*userError](err); ok && u.hint != "" {
 		return u.hint
@@ -113,8 +117,12 @@ func hintOf(err error) string {
 	if a, ok := errors.AsType[*admin.Error](err); ok && a.Hint != "" {
 		return a.Hint
 	}
-	if d, ok := errors.AsType[*datadir.Error](err); ok {
-		return d.Hint()
+	var hinted interface {
+		error
+		Hint() string
+	}
+	if errors.As(err, &hinted) {
+		return hinted.Hint()
 	}
 	return ""
 }
@@ -160,8 +168,8 @@ func newRoot(e *env) *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	add(running, newStatus(e), newPeer(e))
-	add(files, newInit(e), newIdentity(e), newPlanet(e))
+	add(running, newStatus(e), newMember(e), newToken(e), newLeader(e), newConfig(e), newPeer(e))
+	add(files, newInit(e), newJoin(e), newIdentity(e), newPlanet(e))
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(newVersion(e), newCompletion(e))
 	return root

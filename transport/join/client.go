@@ -70,6 +70,7 @@ func Join(ctx context.Context, o Options) (*Result, error) {
 		}
 		refusal := explain(address, err)
 		if !refusal.elsewhere() {
+			refusal.unsure = worst != nil
 			return r, refusal
 		}
 		if worst == nil || worst.Code == CodeUnavailable {

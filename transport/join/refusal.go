@@ -29,8 +29,9 @@ type Refusal struct {
 	// Forceable: the machine may join all the same, if its operator says so.
 	Forceable bool `json:"forceable,omitempty"`
 
-	cause error // at this end; nil: a member refused
-	local bool  // found at this end; another member may answer better
+	cause  error // at this end; nil: a member refused
+	local  bool  // found at this end; another member may answer better
+	unsure bool  // a member that was asked before may have admitted this machine
 }
 
 // Error returns the reason. The hint is printed apart.
@@ -38,6 +39,12 @@ func (r *Refusal) Error() string { return r.Why }
 
 // Hint returns the way out, "" if none is known.
 func (r *Refusal) Hint() string { return r.Way }
+
+// Final reports whether a member refused for good, before anything was written to the log: to try the same again would not
+// help, and nothing was promised to this machine's key.
+func (r *Refusal) Final() bool {
+	return !r.local && !r.unsure && r.Code != CodeUnavailable && r.Code != CodeInternal
+}
 
 // Unwrap returns what went wrong at this end, nil if a member refused.
 func (r *Refusal) Unwrap() error { return r.cause }

@@ -241,6 +241,20 @@ func (j *Joining) check(o *Joined) error {
 	return err
 }
 
+// Abandon undoes BeginJoin if that began the join, for a machine that was refused. A join that was resumed stays: the cluster may know
+// its key.
+func (j *Joining) Abandon() error {
+	if j.Resumed {
+		return nil
+	}
+	for _, name := range []string{FileNodeKey, FileJoin} { // the mark goes last: a key alone looks like a half-made root
+		if err := os.Remove(filepath.Join(j.Path, name)); err != nil {
+			return fmt.Errorf("undo join: %w", err)
+		}
+	}
+	return nil
+}
+
 // Close releases the lock, if Finish has not handed it on. The join can be gone on with later.
 func (j *Joining) Close() error {
 	if j.lock == nil {
