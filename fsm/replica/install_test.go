@@ -35,7 +35,9 @@ func TestNewServerBeginsWithASnapshot(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.must(t, newPeer(201))
-	until(t, "equal states", func() bool { return late.fsm.Hash() == n.fsm.Hash() && late.Stats().NotedIndex >= late.Stats().CommitIndex })
+	until(t, "equal states", func() bool {
+		return late.fsm.Hash() == n.fsm.Hash() && late.Stats().NotedIndex >= late.Stats().CommitIndex
+	})
 	if err := late.stop(); err != nil {
 		t.Fatal(err)
 	}
