@@ -288,6 +288,17 @@ func TestRefused(t *testing.T) {
 		{"empty meta", write("rootd.json", "{}", 0o644), datadir.ErrBroken, "fields are missing", "backup"},
 		{"short cluster ID", write("rootd.json", `{"format":1,"name":"m1","cluster":"0123456789abcdef"}`, 0o644), datadir.ErrBroken, "fields are missing", ""},
 		{"newer format", write("rootd.json", `{"format":99,"name":"m1","cluster":"0123456789abcdef0123456789abcdef"}`, 0o644), datadir.ErrForeign, "format 99, this rootd knows up to 2", "newer rootd"},
+		{"group-readable CA key", chmod("ca.key", 0o640), datadir.ErrPermission, "ca.key: holds a secret", "chmod 600 "},
+		{"group-readable node key", chmod("node.key", 0o640), datadir.ErrPermission, "node.key: holds a secret", "chmod 600 "},
+		{"garbage CA key", write("ca.key", "x", 0o600), datadir.ErrBroken, "ca.key: ", "backup"},
+		{"garbage CA", write("ca.pem", "x", 0o644), datadir.ErrBroken, "ca.pem: ", "another member"},
+		{"no CA", remove("ca.pem"), datadir.ErrBroken, "ca.pem: is missing", "another member"},
+		{"no node key", remove("node.key"), datadir.ErrBroken, "node.key: is missing", "backup"},
+		{"no certificate", remove("node.pem"), datadir.ErrBroken, "node.pem: is missing", "backup"},
+		{"another member's key", swap("node.key"), datadir.ErrBroken, "node.pem: ", "backup"},
+		{"another cluster's CA key", swap("ca.key"), datadir.ErrBroken, "ca.key: is of cluster", "right ones"},
+		{"another cluster's files", both(swap("ca.pem"), swap("node.pem"), swap("node.key")), datadir.ErrBroken, "is of member 1", "right ones"},
+		{"joined, but no member", write("rootd.json", `{"format":2,"name":"m1","joined":true,"cluster":"0123456789abcdef0123456789abcdef"}`, 0o644), datadir.ErrBroken, "fields are missing", ""},
 		{"foreign directory", both(remove("rootd.json"), write("family.jpg", "", 0o644)), datadir.ErrForeign, "it holds family.jpg", "empty"},
 		{"home of zerotier-one", both(remove("rootd.json"), write("controller.d", "", 0o644)), datadir.ErrForeign, "it holds controller.d", "rootctl init"},
 	} {
@@ -303,7 +314,7 @@ func TestRefused(t *testing.T) {
 			if _, err := datadir.Read(dir); err != nil {
 				t.Fatalf("the copy is not good: %v", err)
 			}
-			remove("lock")(t, dir) // a refusal must not even make this
+			_ = os.Remove(filepath.Join(dir, "lock")) // a refusal must not even make this
 			c.damage(t, dir)
 			before := files(t, dir)
 			_, err := datadir.OpenOrCreate(dir, options(t))
