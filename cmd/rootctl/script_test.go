@@ -18,6 +18,8 @@ import (
 	"github.com/rootd/rootd/cmd/internal/datadir"
 	"github.com/rootd/rootd/packetpath/vl1"
 	"github.com/rootd/rootd/transport/admin"
+	"github.com/rootd/rootd/transport/join"
+	"github.com/rootd/rootd/transport/pki"
 )
 
 func TestMain(m *testing.M) {
@@ -30,6 +32,9 @@ func TestMain(m *testing.M) {
 //	data/                                        the data directory of root 0, named by ROOTD_DATA_DIR
 //	data/admin.sock                              a rootd that serves it and knows peers 1, 2 and 3
 //	broken.sock                                  a rootd that is not ready, and breaks off its lists
+//	fresh.sock                                   the rootd of the machine that joined last, which comes up step by step
+//
+// and in its environment TOKEN and TOKEN2, which admit a machine; DEAD, which dials nobody; FOREIGN, of another cluster.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -67,9 +72,29 @@ func setup(t *testing.T, env *testscript.Env) error {
 
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
+	cluster := newFakeCluster(d)
+	if err := cluster.serve(ctx, &running); err != nil {
+		cancel()
+		return err
+	}
+	for name, address := range map[string]string{"TOKEN": "", "TOKEN2": "", "DEAD": "127.0.0.1:1"} {
+		t, err := cluster.token(address)
+		if err != nil {
+			cancel()
+			return err
+		}
+		env.Setenv(name, t.Text())
+	}
+	foreign, err := join.NewToken(pki.Fingerprint{1}, time.Now().Add(time.Hour), cluster.address)
+	if err != nil {
+		cancel()
+		return err
+	}
+	env.Setenv("FOREIGN", foreign.Text())
 	for socket, src := range map[string]*fakeMember{
-		filepath.Join(data, "admin.sock"):         {dir: d, ids: ids},
-		filepath.Join(env.WorkDir, "broken.sock"): {dir: d, ids: ids, broken: true},
+		filepath.Join(data, "admin.sock"):         {dir: d, ids: ids, cluster: cluster},
+		filepath.Join(env.WorkDir, "broken.sock"): {dir: d, ids: ids, cluster: cluster, broken: true},
+		filepath.Join(env.WorkDir, "fresh.sock"):  {dir: d, ids: ids, cluster: cluster, fresh: true},
 	} {
 		l, err := admin.Listen(socket)
 		if err != nil {
@@ -177,6 +202,9 @@ type fakeMember struct {
 	dir    *datadir.Dir
 	ids    []*vl1.SecretIdentity
 	broken bool
+
+	cluster *fakeCluster
+	fresh   bool // the machine that joined last
 }
 
 func (s *fakeMember) Status(context.Context) (*admin.Status, error) {

@@ -211,11 +211,11 @@ type AdoptionPoint struct {
 
 // NextPlanet is the planet that the members' endpoints call for.
 type NextPlanet struct {
-	World    *vl1.World       // unsigned, newer than the current one
-	Added    []netip.AddrPort // to this root
-	Removed  []netip.AddrPort // from this root
-	LeftOut  []netip.AddrPort // did not fit
-	Unserved []string         // names of members without an endpoint in it
+	World    *vl1.World       `json:"-"`                 // unsigned, newer than the current one
+	Added    []netip.AddrPort `json:"added,omitzero"`    // to this root
+	Removed  []netip.AddrPort `json:"removed,omitzero"`  // from this root
+	LeftOut  []netip.AddrPort `json:"left_out,omitzero"` // did not fit
+	Unserved []string         `json:"unserved,omitzero"` // names of members without an endpoint in it
 }
 
 // Changed reports whether there is anything to publish.

@@ -52,7 +52,7 @@ func arrows() []row {
 		{pkg: "cmd/internal/rollout"},
 		{pkg: "cmd/internal/demo", may: []string{"cmd/internal/procs", "transport/admin"}},
 
-		{pkg: "cmd/rootctl", may: []string{"transport/admin", "transport/join", "snapshot", "cmd/internal/datadir", "cmd/internal/rollout"}, tests: []string{"cmd/internal/procs"}},
+		{pkg: "cmd/rootctl", may: []string{"transport/admin", "transport/join", "snapshot", "cmd/internal/datadir", "cmd/internal/rollout"}, tests: []string{"cmd/internal/procs", "transport/mux"}},
 		{pkg: "cmd/rootswarm", may: []string{"cmd/internal/client", "cmd/internal/client/sim"}, tests: []string{"cmd/internal/procs"}},
 		{
 			pkg:   "cmd/rootd",
