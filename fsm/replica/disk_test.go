@@ -95,10 +95,11 @@ func three(t *testing.T, change func(id string, o *replica.Options)) (map[string
 		if err != nil {
 			t.Fatal(err)
 		}
-		n.Replica, nodes[id], ends[id] = r, n, make(chan error, 1)
+		end := make(chan error, 1)
+		n.Replica, nodes[id], ends[id] = r, n, end
 		ctx, cancel := context.WithCancel(context.Background())
 		ended := make(chan struct{})
-		go func() { defer close(ended); ends[id] <- n.Run(ctx) }()
+		go func() { defer close(ended); end <- n.Run(ctx) }()
 		t.Cleanup(func() {
 			cancel()
 			<-ended
