@@ -3,7 +3,6 @@ package udp
 import (
 	"encoding/binary"
 	"net/netip"
-	"os"
 	"structs"
 	"unsafe"
 
@@ -14,17 +13,14 @@ import (
 //
 // recvmmsg and sendmmsg are issued as RawSyscall6 with MSG_DONTWAIT: without a word to the scheduler, which would
 // otherwise take the processor away from any call longer than 20 µs, as every full one is. The price: a raw call cannot
-// be preempted and holds up a garbage collection for its length. So no call carries more than maxCall messages (about
+// be preempted and holds up a garbage collection for its length. So no call carries more than maxCall headers (about
 // 50 µs to receive, 80 to send); larger batches take several. More in one call saves nothing that can be measured.
 //
 // Reading waits in the poller (RawConn.Read), writing never waits (RawConn.Control, which also lets any number of
 // senders into the kernel at once).
 //
-// The kernel reads and writes arrays that live in a receiver or sender for good. Each slot's header points to its
-// slot's name and control memory; that is set once. The heap does not move, and the owner keeps it alive during a call.
-//
-// Segmentation offload (UDP_SEGMENT, UDP_GRO) is not used. It would fit here: runs of messages of one size and address
-// as one header with several iovecs, in Write; one received buffer cut into several messages, in take.
+// The kernel reads and writes arrays that live in a receiver or sender for good. Each header points to name and control
+// memory of its own; that is set once. The heap does not move, and the owner keeps it alive during a call.
 const maxCall = 32
 
 // header is the kernel's struct mmsghdr.
@@ -34,244 +30,28 @@ type header struct {
 	n   uint32 // set by the kernel: length of the datagram
 }
 
-// control is one control message: which local address. Its size is CMSG_SPACE(sizeof(struct in6_pktinfo)).
-//
-//	IPv4  data[0:4] interface, [4:8] local address, [8:12] address in the IP header
-//	IPv6  data[0:16] local address, [16:20] interface
-type control struct {
-	_    structs.HostLayout
-	hdr  unix.Cmsghdr
-	data [unix.SizeofInet6Pktinfo]byte
-}
+// sockaddr is room for the other end of a datagram: a RawSockaddrInet6, or a RawSockaddrInet4, which is shorter.
+type sockaddr unix.RawSockaddrInet6
 
-// slot is what one header points to.
-type slot struct {
-	name unix.RawSockaddrInet6 // or RawSockaddrInet4, which is shorter
-	iov  unix.Iovec
-	ctl  control
-}
-
-// scratch is the memory of one direction of one goroutine.
-type scratch struct {
-	headers []header
-	slots   []slot
-}
-
-// grow makes room for n messages and ties headers to slots.
-func (s *scratch) grow(n int) {
-	s.headers, s.slots = make([]header, n), make([]slot, n)
-	for i := range s.headers {
-		h, sl := &s.headers[i].hdr, &s.slots[i]
-		h.Name = (*byte)(unsafe.Pointer(&sl.name))
-		h.Iov = &sl.iov
-		h.SetIovlen(1)
-		h.Control = (*byte)(unsafe.Pointer(&sl.ctl))
-	}
-}
-
-// receiver is the reading side of a conn.
-type receiver struct {
-	scratch
-	c     *conn
-	fill  func(fd uintptr) bool // r.receive, bound once
-	batch []Message
-	n     int // messages filled so far
-	err   error
-}
-
-func (r *receiver) init(c *conn) { r.c, r.fill = c, r.receive }
-
-func (r *receiver) read(batch []Message) (int, error) {
-	if len(batch) > len(r.headers) {
-		r.grow(len(batch))
-		for i := range r.headers {
-			r.rearm(i)
-		}
-	}
-	r.batch, r.n, r.err = batch, 0, nil
-	err := r.c.raw.Read(r.fill)
-	r.batch = nil
-	if err == nil {
-		err = r.err
-	}
-	return r.n, err
-}
-
-// rearm undoes what the kernel wrote to a header.
-func (r *receiver) rearm(i int) {
-	h := &r.headers[i].hdr
-	h.Namelen = unix.SizeofSockaddrInet6
-	h.Flags = 0
-	if r.c.pktinfo {
-		h.SetControllen(int(unsafe.Sizeof(control{})))
-	}
-}
-
-// receive runs under the poller: false means that nothing is there, wait and call again.
-func (r *receiver) receive(fd uintptr) bool {
-	for failures := 0; r.n < len(r.batch); {
-		want := min(len(r.batch)-r.n, maxCall)
-		for i := r.n; i < r.n+want; i++ {
-			buf, iov := r.batch[i].Buf, &r.slots[i].iov
-			iov.Base = unsafe.SliceData(buf)
-			iov.SetLen(len(buf))
-		}
-		got, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&r.headers[r.n])),
-			uintptr(want), unix.MSG_DONTWAIT, 0, 0)
-		switch {
-		case errno == 0:
-			failures = 0
-			for range int(got) {
-				r.take(r.n)
-				r.n++
-			}
-			if int(got) < want {
-				return true
-			}
-		case errno == unix.EAGAIN:
-			return r.n > 0
-		case errno == unix.EINTR:
-		case fatal(errno) || errno == unix.EINVAL:
-			r.err = os.NewSyscallError("recvmmsg", errno)
-			return true
-		default: // an ICMP message, or memory was short for one datagram
-			r.c.recvErrors.Add(1)
-			if failures++; failures == maxErrors {
-				return true
-			}
-		}
-	}
-	return true
-}
-
-// take turns what the kernel left in slot i into message i.
-func (r *receiver) take(i int) {
-	h, s, m := &r.headers[i], &r.slots[i], &r.batch[i]
-	m.N = int(h.n)
-	if h.hdr.Flags&unix.MSG_TRUNC != 0 {
-		r.c.truncated.Add(1)
-		m.N = 0
-	}
-	m.Addr = s.addr()
-	m.Local = r.c.local.Addr()
-	if r.c.pktinfo {
-		m.Local = netip.Addr{}
-		if h.hdr.Controllen > 0 {
-			m.Local = s.ctl.local()
-		}
-	}
-	r.rearm(i)
-}
-
-// sender is the writing side of a conn for one goroutine.
-type sender struct {
-	scratch
-	c     *conn
-	flush func(fd uintptr) // s.send, bound once
-	n     int              // headers to be sent
-	sent  int              // messages taken by the kernel, of the whole batch
-	err   error
-}
-
-func (c *conn) NewSender(batch int) Sender {
-	s := &sender{c: c}
-	s.grow(min(max(batch, 1), maxCall))
-	s.flush = s.send
-	return s
-}
-
-func (s *sender) Write(batch []Message) (int, error) {
-	if len(batch) > len(s.headers) && len(s.headers) < maxCall {
-		s.grow(min(len(batch), maxCall))
-	}
-	s.sent, s.n, s.err = 0, 0, nil
-	for i := range batch {
-		if !s.put(&batch[i]) {
-			s.c.rejected.Add(1)
-		}
-		if s.n < len(s.headers) && i < len(batch)-1 {
-			continue
-		}
-		err := s.c.raw.Control(s.flush)
-		s.n = 0
-		if err == nil {
-			err = s.err
-		}
-		if err != nil {
-			return s.sent, s.c.plainError(err)
-		}
-	}
-	return s.sent, nil
-}
-
-// put prepares the next header for m. It refuses a destination that this socket's family cannot reach.
-func (s *sender) put(m *Message) bool {
-	h, sl := &s.headers[s.n].hdr, &s.slots[s.n]
-	to := m.Addr.Addr().Unmap()
-	if !to.IsValid() || to.Is4() != s.c.v4 {
-		return false
-	}
-	sl.setAddr(h, to, m.Addr.Port())
-	payload := m.Buf[:m.N]
-	sl.iov.Base = unsafe.SliceData(payload)
-	sl.iov.SetLen(len(payload))
-	if s.c.pktinfo && m.Local.IsValid() && m.Local.Is4() == s.c.v4 {
-		h.SetControllen(sl.ctl.setLocal(m.Local))
-	} else {
-		h.SetControllen(0)
-	}
-	s.n++
-	return true
-}
-
-// send gives the first n headers to the kernel.
-func (s *sender) send(fd uintptr) {
-	for i, again := 0, -1; i < s.n; {
-		got, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&s.headers[i])),
-			uintptr(s.n-i), unix.MSG_DONTWAIT, 0, 0)
-		switch {
-		case errno == 0:
-			i += int(got)
-			s.sent += int(got)
-		case errno == unix.EINTR:
-		case errno == unix.EAGAIN:
-			s.c.sendFull.Add(uint64(s.n - i))
-			return
-		case errno == unix.ENOBUFS: // the device's queue, not ours
-			s.c.sendFull.Add(1)
-			i++
-		case fatal(errno):
-			s.err = os.NewSyscallError("sendmmsg", errno)
-			return
-		case again < i:
-			again = i // it may be the ICMP error of an earlier message, which is gone once reported
-		default: // the first message not sent is the one that was rejected
-			s.c.rejected.Add(1)
-			i++
-		}
-	}
-}
-
-func (s *slot) v4() *unix.RawSockaddrInet4 { return (*unix.RawSockaddrInet4)(unsafe.Pointer(&s.name)) }
+func (s *sockaddr) v4() *unix.RawSockaddrInet4 { return (*unix.RawSockaddrInet4)(unsafe.Pointer(s)) }
 
 // addr reads the address that the kernel wrote.
-func (s *slot) addr() netip.AddrPort {
-	if s.name.Family == unix.AF_INET {
+func (s *sockaddr) addr() netip.AddrPort {
+	if s.Family == unix.AF_INET {
 		sa := s.v4()
 		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), swapped(sa.Port))
 	}
-	return netip.AddrPortFrom(netip.AddrFrom16(s.name.Addr), swapped(s.name.Port))
+	return netip.AddrPortFrom(netip.AddrFrom16(s.Addr), swapped(s.Port))
 }
 
-// setAddr writes the address to which the kernel is to send.
-func (s *slot) setAddr(h *unix.Msghdr, a netip.Addr, port uint16) {
+// set writes the address to which the kernel is to send. It returns its length.
+func (s *sockaddr) set(a netip.Addr, port uint16) uint32 {
 	if a.Is4() {
 		*s.v4() = unix.RawSockaddrInet4{Family: unix.AF_INET, Port: swapped(port), Addr: a.As4()}
-		h.Namelen = unix.SizeofSockaddrInet4
-		return
+		return unix.SizeofSockaddrInet4
 	}
-	s.name = unix.RawSockaddrInet6{Family: unix.AF_INET6, Port: swapped(port), Addr: a.As16()}
-	h.Namelen = unix.SizeofSockaddrInet6
+	*s = sockaddr{Family: unix.AF_INET6, Port: swapped(port), Addr: a.As16()}
+	return unix.SizeofSockaddrInet6
 }
 
 // swapped converts a port between the machine's byte order and the network's, either way.
@@ -281,31 +61,66 @@ func swapped(port uint16) uint16 {
 	return binary.NativeEndian.Uint16(b[:])
 }
 
-// local reads the local address of a received datagram; invalid for one that came to a multicast group, from which
-// nothing can be sent.
-func (c *control) local() netip.Addr {
-	switch {
-	case c.hdr.Level == unix.IPPROTO_IP && c.hdr.Type == unix.IP_PKTINFO:
-		return netip.AddrFrom4([4]byte(c.data[4:8]))
-	case c.hdr.Level == unix.IPPROTO_IPV6 && c.hdr.Type == unix.IPV6_PKTINFO && c.data[0] != 0xff:
-		return netip.AddrFrom16([16]byte(c.data[:16]))
-	}
-	return netip.Addr{}
+// control is room for the control messages of one header: at most which local address, and how large the segments are.
+// Each is a struct cmsghdr and its data, padded to a multiple of the machine's word.
+//
+//	IP_PKTINFO    data[0:4] interface, [4:8] local address, [8:12] address in the IP header
+//	IPV6_PKTINFO  data[0:16] local address, [16:20] interface
+//	UDP_SEGMENT   data[0:2] bytes of a segment, to be sent
+//	UDP_GRO       data[0:4] bytes of a segment, received
+type control [controlSize / 8]uint64
+
+const controlSize = 64
+
+// put writes a control message at byte offset at. It returns its data, zeroed, and the offset behind it.
+func (c *control) put(at int, level, kind int32, size int) (data []byte, end int) {
+	b := (*[controlSize]byte)(unsafe.Pointer(c))[at : at+unix.CmsgSpace(size)]
+	clear(b)
+	h := (*unix.Cmsghdr)(unsafe.Pointer(unsafe.SliceData(b)))
+	h.Level, h.Type = level, kind
+	h.SetLen(unix.CmsgLen(size))
+	return b[unix.CmsgLen(0):], at + len(b)
 }
 
-// setLocal asks that a datagram leave from a, by whatever interface the route takes. It returns the length of the
-// control memory in use.
-func (c *control) setLocal(a netip.Addr) int {
-	clear(c.data[:])
-	size := unix.SizeofInet4Pktinfo
+// putLocal asks that a datagram leave from a, by whatever interface the route takes. It is the first message.
+func (c *control) putLocal(a netip.Addr) (end int) {
 	if a.Is4() {
-		c.hdr.Level, c.hdr.Type = unix.IPPROTO_IP, unix.IP_PKTINFO
-		*(*[4]byte)(c.data[4:]) = a.As4()
-	} else {
-		size = unix.SizeofInet6Pktinfo
-		c.hdr.Level, c.hdr.Type = unix.IPPROTO_IPV6, unix.IPV6_PKTINFO
-		*(*[16]byte)(c.data[:]) = a.As16()
+		data, end := c.put(0, unix.IPPROTO_IP, unix.IP_PKTINFO, unix.SizeofInet4Pktinfo)
+		*(*[4]byte)(data[4:]) = a.As4()
+		return end
 	}
-	c.hdr.SetLen(unix.CmsgLen(size))
-	return unix.CmsgSpace(size)
+	data, end := c.put(0, unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, unix.SizeofInet6Pktinfo)
+	*(*[16]byte)(data) = a.As16()
+	return end
+}
+
+// putSegment asks that the data leave as datagrams of the given size.
+func (c *control) putSegment(at, size int) (end int) {
+	data, end := c.put(at, unix.SOL_UDP, unix.UDP_SEGMENT, 2)
+	binary.NativeEndian.PutUint16(data, uint16(size))
+	return end
+}
+
+// read returns what the kernel wrote to the first n bytes: the local address of a received datagram, invalid if it came
+// to a multicast group, from which nothing can be sent; and the size of its segments, 0 if it is a single one.
+func (c *control) read(n int) (local netip.Addr, segment int) {
+	b := (*[controlSize]byte)(unsafe.Pointer(c))[:n]
+	for len(b) >= unix.CmsgLen(0) {
+		h := (*unix.Cmsghdr)(unsafe.Pointer(unsafe.SliceData(b)))
+		size := int(h.Len) - unix.CmsgLen(0)
+		if size < 0 || int(h.Len) > len(b) {
+			break
+		}
+		data := b[unix.CmsgLen(0):h.Len]
+		switch {
+		case h.Level == unix.IPPROTO_IP && h.Type == unix.IP_PKTINFO && size >= unix.SizeofInet4Pktinfo:
+			local = netip.AddrFrom4([4]byte(data[4:8]))
+		case h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_PKTINFO && size >= unix.SizeofInet6Pktinfo && data[0] != 0xff:
+			local = netip.AddrFrom16([16]byte(data[:16]))
+		case h.Level == unix.SOL_UDP && h.Type == unix.UDP_GRO && size >= 4:
+			segment = int(binary.NativeEndian.Uint32(data))
+		}
+		b = b[min(unix.CmsgSpace(size), len(b)):]
+	}
+	return local, segment
 }

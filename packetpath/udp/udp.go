@@ -4,8 +4,9 @@
 // calls, a [Sender] empties one the same way. [Listen] opens real sockets, [Network.Listen] those of a network in
 // memory, for tests; both have the same signature, and what is built on one runs on the other.
 //
-// Words, smallest to largest: a message is one datagram with its two ends; a batch is a slice of messages; a call is
-// one system call, which carries up to 32 messages of a batch.
+// Words, smallest to largest: a message is one datagram with its two ends; a run is some messages with the same ends
+// and size that pass the kernel as one; a batch is a slice of messages; a call is one system call, which carries up to
+// 32 messages or runs of a batch.
 //
 // Who may call what: Read belongs to one goroutine. Each goroutine that writes has its own Sender. Everything else may
 // be called from any goroutine at any time. The package starts no goroutines.
@@ -19,8 +20,9 @@
 //   - Write never waits. A full send buffer is a full queue as in any router: what does not fit is dropped and counted.
 //   - Only [Conn.Close] ends a reader: with [net.ErrClosed].
 //
-// Linux has the fast path: recvmmsg and sendmmsg as raw non-blocking calls under Go's poller. Every other system has a
-// portable one, correct but slow, that does not know [Message.Local] on wildcard sockets and allows one socket per port.
+// Linux has the fast path: recvmmsg and sendmmsg as raw non-blocking calls under Go's poller, and segmentation offload
+// (UDP_SEGMENT, and UDP_GRO where asked for). Every other system has a portable one, correct but slow, that does not
+// know [Message.Local] on wildcard sockets and allows one socket per port.
 package udp
 
 import (
@@ -67,7 +69,7 @@ type Conn interface {
 
 // Sender sends batches. It belongs to one goroutine.
 type Sender interface {
-	// Write sends Buf[:N] of every message to its Addr, in order. It returns how many the kernel took; those it
+	// Write sends Buf[:N] of every message to its Addr, those to one Addr in order. It returns how many the kernel took; those it
 	// rejected, or had no room for, are skipped and counted in [Stats]. The error is [net.ErrClosed] after Close, or
 	// says that the socket is beyond use.
 	Write(batch []Message) (sent int, err error)
@@ -84,6 +86,9 @@ type Options struct {
 	// RecvBuffer and SendBuffer are the wanted sizes of the kernel's buffers in bytes; 0 keeps the default. The
 	// kernel may grant less: see [Stats].
 	RecvBuffer, SendBuffer int
+	// Coalesce lets the kernel join datagrams that come in a row from one sender (UDP_GRO), where it can. The socket
+	// then needs up to a megabyte of memory, and copies each datagram once more: it pays where runs are the rule.
+	Coalesce bool
 }
 
 // Stats are counters of one socket since it was opened, and what its kernel buffers are.
@@ -94,6 +99,8 @@ type Stats struct {
 	RecvErrors             uint64 // errors on receipt that concern one datagram, such as ICMP messages
 	Rejected               uint64 // messages the kernel refused to send: no route, bad address, too long, firewall
 	SendFull               uint64 // messages dropped because the send buffer was full
+	Segmented              uint64 // messages sent in runs
+	Coalesced              uint64 // datagrams received in runs
 }
 
 // ErrReusePort is returned for [Options.ReusePort] where the system cannot spread peers over sockets.

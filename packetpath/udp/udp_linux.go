@@ -28,13 +28,18 @@ type conn struct {
 	v4      bool
 	pktinfo bool // bound to the wildcard: the kernel tells and takes the local address of every datagram
 
+	coalesce bool // the kernel joins datagrams, see joint
+
 	recvBuffer, sendBuffer int
 	rx                     receiver // touched by the goroutine that reads, and by no other
 
 	closed atomic.Bool // set before the descriptor goes away, so that its errors can be told from others
 
-	// Counters. Rare events all of them, written by whoever meets one, read by Stats.
-	overflowed, truncated, recvErrors, rejected, sendFull atomic.Uint64
+	segment atomic.Bool   // the kernel takes runs, see sender
+	refused atomic.Uint32 // runs in a row that it did not take, though it took their messages
+
+	// Counters. Rare events most of them, written by whoever meets one, read by Stats.
+	overflowed, truncated, recvErrors, rejected, sendFull, segmented, coalesced atomic.Uint64
 }
 
 var (
@@ -112,6 +117,10 @@ func (c *conn) setOptions(fd int, o Options) error {
 			return os.NewSyscallError("setsockopt", err)
 		}
 	}
+	// Kernels older than 4.18 and 5.0 say no: then every datagram comes and goes alone.
+	_, err := unix.GetsockoptInt(fd, unix.SOL_UDP, unix.UDP_SEGMENT)
+	c.segment.Store(err == nil)
+	c.coalesce = o.Coalesce && unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_GRO, 1) == nil
 	c.recvBuffer = setBuffer(fd, o.RecvBuffer, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF)
 	c.sendBuffer = setBuffer(fd, o.SendBuffer, unix.SO_SNDBUFFORCE, unix.SO_SNDBUF)
 	return nil
@@ -175,6 +184,7 @@ func (c *conn) Stats() Stats {
 		RecvBuffer: c.recvBuffer, SendBuffer: c.sendBuffer,
 		Overflowed: c.overflowed.Load(), Truncated: c.truncated.Load(), RecvErrors: c.recvErrors.Load(),
 		Rejected: c.rejected.Load(), SendFull: c.sendFull.Load(),
+		Segmented: c.segmented.Load(), Coalesced: c.coalesced.Load(),
 	}
 }
 
