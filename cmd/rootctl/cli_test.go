@@ -38,6 +38,14 @@ func TestExitCodes(t *testing.T) {
 		{"status -o xml", exitUsage},
 		{"planet make", exitUsage},
 		{"planet export nowhere --nope", exitUsage},
+		{"join", exitUsage},
+		{"join nonsense", exitUsage},
+		{"join a b", exitUsage},
+		{"member list", exitFailed},
+		{"member show", exitUsage},
+		{"token create --expires 1ns", exitUsage},
+		{"config set voters", exitUsage},
+		{"leader transfer a b", exitUsage},
 	} {
 		code, stdout, stderr := call(t, strings.Fields(c.args)...)
 		if code != c.want {
@@ -134,6 +142,34 @@ func TestWords(t *testing.T) {
 	} {
 		if got != want {
 			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func TestConfirm(t *testing.T) {
+	for answer, yes := range map[string]bool{"y\n": true, "YES\n": true, "n\n": false, "\n": false, "": false, "y": false, "yellow\n": false} {
+		e := &env{stdin: strings.NewReader(answer), stderr: new(strings.Builder)}
+		if err := e.confirm("Sure?"); (err == nil) != yes {
+			t.Errorf("%q: %v", answer, err)
+		}
+		if e.terminal() {
+			t.Error("a string is no terminal")
+		}
+	}
+}
+
+// TestStatusLine: written once per change where there is no terminal, rewritten in place on one.
+func TestStatusLine(t *testing.T) {
+	for live, want := range map[bool]string{false: "a\nb\n", true: "\r\x1b[Ka\r\x1b[Kb\r\x1b[K"} {
+		var b strings.Builder
+		l := &statusLine{w: &b, live: live}
+		l.set("a")
+		l.set("a")
+		l.set("b")
+		l.done()
+		l.done()
+		if b.String() != want {
+			t.Errorf("live %v: %q, want %q", live, b.String(), want)
 		}
 	}
 }

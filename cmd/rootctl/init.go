@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -18,6 +19,7 @@ import (
 
 type initOptions struct {
 	name      string
+	cluster   string
 	endpoints []string
 	identity  string
 	planet    string
@@ -29,8 +31,9 @@ func newInit(e *env) *cobra.Command {
 	var o initOptions
 	c := &cobra.Command{
 		Use:   "init",
-		Short: "Make a data directory: identity, planet, signing key",
-		Long: "init makes the data directory of a root: its identity, a planet that names it, and the key that signs the planet.\n\n" +
+		Short: "Make a root: identity, planet, signing key, the first member of a cluster",
+		Long: "init makes the data directory of a root: its identity, a planet that names it, the key that signs the planet, and the certificate " +
+			"authority of the cluster that others may join later (rootctl token create).\n\n" +
 			"It is safe to run twice, or again after it was interrupted: what is there is kept, never replaced.\n\n" +
 			"To take over a root that clients know already, give its --identity, and its --planet and signing --key too, " +
 			"so that clients need not be touched.",
@@ -42,6 +45,7 @@ func newInit(e *env) *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVar(&o.name, "name", "", "name of this member, default the host name")
+	f.StringVar(&o.cluster, "cluster", "", "name of the cluster that this member founds, up to 64 bytes, default the member's name")
 	f.StringSliceVar(&o.endpoints, "endpoint", nil, "public address:port of this member for the planet; may be repeated; default guessed from the interfaces")
 	f.StringVar(&o.identity, "identity", "", "take over this identity.secret instead of making a new one")
 	f.StringVar(&o.planet, "planet", "", "take over this planet file; needs --identity")
@@ -56,6 +60,7 @@ type initResult struct {
 	Created     bool             `json:"created"`
 	Name        string           `json:"name"`
 	Cluster     string           `json:"cluster"`
+	ClusterName string           `json:"cluster_name"`
 	Address     vl1.Address      `json:"address"`
 	Identity    string           `json:"identity"`
 	WorldID     string           `json:"world_id"`
@@ -90,7 +95,7 @@ func initialize(_ context.Context, e *env, o initOptions) error {
 	}
 	if e.output == "json" {
 		return e.printJSON(initResult{
-			DataDir: d.Path, Created: d.Created, Name: d.Meta.Name, Cluster: d.Meta.Cluster, Address: d.Identity.Address,
+			DataDir: d.Path, Created: d.Created, Name: d.Meta.Name, Cluster: d.Meta.Cluster, ClusterName: d.Meta.ClusterLabel(), Address: d.Identity.Address,
 			Identity: d.Identity.Identity.String(), WorldID: worldID(d.Planet.ID), Timestamp: d.Planet.Timestamp,
 			Fingerprint: d.Fingerprint(), Endpoints: own, SigningKey: d.SigningKey != nil, Warnings: warnings,
 		})
@@ -101,7 +106,10 @@ func initialize(_ context.Context, e *env, o initOptions) error {
 
 // initOptions reads everything that is named and checks it, before anything is written.
 func (e *env) initOptions(o initOptions) (datadir.Options, []string, error) {
-	opts := datadir.Options{Name: o.name, Now: e.now()}
+	opts := datadir.Options{Name: o.name, Cluster: o.cluster, Now: e.now()}
+	if len(o.cluster) > 64 || !utf8.ValidString(o.cluster) {
+		return opts, nil, usageError("--cluster: up to 64 bytes of text")
+	}
 	if opts.Name == "" {
 		opts.Name = hostName()
 	}
@@ -183,6 +191,7 @@ func (e *env) printInit(d *datadir.Dir, own []netip.AddrPort, warnings []string)
 	e.fields(
 		"root", d.Identity.Address.String(),
 		"member", d.Meta.Name,
+		"cluster", d.Meta.ClusterLabel()+" "+d.Meta.Cluster,
 		"planet", filepath.Join(d.Path, datadir.FilePlanet)+", world "+worldID(d.Planet.ID)+", fingerprint "+d.Fingerprint(),
 		"endpoints", joinAddrs(own),
 		"signing key", key,

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -325,5 +324,5 @@ func (e *env) answers(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	_, err := c.Status(ctx)
-	return err == nil || !errors.Is(err, os.ErrNotExist) && errors.Is(err, context.DeadlineExceeded)
+	return err == nil
 }
