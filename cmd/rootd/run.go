@@ -258,61 +258,6 @@ func (m *member) serve(ctx context.Context) error {
 	return err
 }
 
-// announce puts this life of the member into the log as soon as there is a leader, and what a new log lacks. The
-// packet path serves meanwhile: from what the log said before, or as a root that knows nobody yet.
-func (m *member) announce(ctx context.Context) error {
-	if err := m.replica.WaitReady(ctx); err != nil {
-		return nothingIfDone(ctx, err)
-	}
-	state := m.fsm.View().State()
-	if !state.Cluster.Bootstrapped() {
-		b := &fsm.Bootstrap{ID: m.dir.Meta.ClusterID(), Name: m.dir.Meta.ClusterLabel(), Root: m.dir.Identity.Identity, Created: time.Now().UnixMilli()}
-		if _, err := m.propose(ctx, b); err != nil {
-			return nothingIfDone(ctx, err)
-		}
-	}
-	if state.Planet == nil {
-		if _, err := m.propose(ctx, &fsm.PublishPlanet{World: m.dir.PlanetRaw}); err != nil {
-			return nothingIfDone(ctx, err)
-		}
-	}
-	if err := m.up(ctx); err != nil {
-		return nothingIfDone(ctx, err)
-	}
-	if err := m.notify.ready(fmt.Sprintf("root %v", m.dir.Identity.Address)); err != nil {
-		return err
-	}
-	return m.notify.run(ctx, func() bool { return m.replica.Stats().Running })
-}
-
-// up begins a life of this member: from its entry on the attachments of older lives are stale.
-func (m *member) up(ctx context.Context) error {
-	up := &fsm.MemberUp{ID: m.id, Name: m.name, Endpoints: m.endpoints(), Version: build.Current().Version}
-	if c := m.cluster; c != nil {
-		up.Address, up.KeyHash, up.Feature = c.address, c.mux.Self().KeyHash, build.FeatureLevel
-	}
-	r, err := m.propose(ctx, up)
-	if err != nil {
-		return err
-	}
-	m.sightings.begin(r.Epoch)
-	m.log.Info("member is up", "epoch", r.Epoch, "peers", m.fsm.View().State().Peers)
-	return nil
-}
-
-// propose puts one command into the log.
-func (m *member) propose(ctx context.Context, c fsm.Command) (fsm.Response, error) {
-	entry, err := fsm.Encode(c)
-	if err != nil {
-		return fsm.Response{}, err
-	}
-	r, err := applier{m}.Apply(ctx, entry)
-	if err != nil {
-		return r, fmt.Errorf("log %v: %w", c.Kind(), err)
-	}
-	return r, nil
-}
-
 // endpoints are where clients reach this member: as configured, as it joined with, or, for the first member, as the
 // planet says.
 func (m *member) endpoints() []netip.AddrPort {
@@ -376,13 +321,6 @@ func (m *member) close() error {
 		errs = append(errs, m.dir.Close())
 	}
 	return errors.Join(errs...)
-}
-
-func nothingIfDone(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
-	}
-	return err
 }
 
 // hinted is an error with the way out.
