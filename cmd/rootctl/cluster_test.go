@@ -89,7 +89,9 @@ func (c *fakeCluster) token(address string) (*join.Token, error) {
 	}
 	t, err := join.NewToken(c.dir.Authority.Fingerprint(), time.Now().Add(time.Hour), address)
 	if err == nil {
+		c.mu.Lock()
 		c.tokens[t.ID] = t
+		c.mu.Unlock()
 	}
 	return t, err
 }
@@ -160,7 +162,7 @@ func (s *fakeMember) Members(context.Context) (*admin.Members, error) {
 	c := s.cluster
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	out := &admin.Members{Cluster: c.dir.Meta.Cluster, ClusterName: "alice", Leader: "m1", Self: 1, Quorum: !s.broken, MaxVoters: 5, Time: time.Now(), Removed: c.removed}
+	out := &admin.Members{Cluster: c.dir.Meta.Cluster, ClusterName: "alice", Leader: "m1", Self: 1, Quorum: !s.broken, MaxVoters: 5, Time: time.Now(), Removed: slices.Clone(c.removed)}
 	if s.broken {
 		out.Leader = ""
 	}
@@ -222,7 +224,8 @@ func (s *fakeMember) role(name, role string) (*admin.Member, error) {
 		return nil, err
 	}
 	c.members[i].Role = role
-	return &c.members[i], nil
+	m := c.members[i]
+	return &m, nil
 }
 
 func (s *fakeMember) PromoteMember(_ context.Context, name string, _ bool) (*admin.Member, error) {
@@ -251,10 +254,7 @@ func (s *fakeMember) Tokens(context.Context) ([]admin.Token, error) {
 }
 
 func (s *fakeMember) CreateToken(_ context.Context, r admin.TokenRequest) (*admin.NewToken, error) {
-	c := s.cluster
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	t, err := c.token("")
+	t, err := s.cluster.token("")
 	if err != nil {
 		return nil, err
 	}
@@ -294,7 +294,8 @@ func (s *fakeMember) SetSetting(_ context.Context, key, value string) (*admin.Se
 		if set.Value = value; value == "" {
 			set.Value = set.Default
 		}
-		return set, nil
+		now := *set
+		return &now, nil
 	}
 	return nil, &admin.Error{Status: 404, Why: "there is no setting " + key, Hint: "see rootctl config list"}
 }

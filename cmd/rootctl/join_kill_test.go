@@ -22,7 +22,7 @@ import (
 func rounds(t *testing.T) int {
 	t.Helper()
 	if testing.Short() {
-		return 10
+		return 5
 	}
 	return 40
 }
@@ -55,13 +55,13 @@ func TestJoinKilled(t *testing.T) {
 	longest, killed := 100*time.Millisecond, 0
 	for i := range rounds(t) {
 		name, dir := fmt.Sprintf("k%d", i), filepath.Join(t.TempDir(), "new")
-		c.mu.Lock()
 		token, err := c.token("")
-		before := len(c.members)
-		c.mu.Unlock()
 		if err != nil {
 			t.Fatal(err)
 		}
+		c.mu.Lock()
+		before := len(c.members)
+		c.mu.Unlock()
 		start := func() (*exec.Cmd, *bytes.Buffer) {
 			cmd, out := exec.Command("rootctl", "join", token.Text(), "--data-dir", dir, "--name", name, "--address", fmt.Sprintf("192.0.2.9:%d", 10000+i),
 				"--endpoint", fmt.Sprintf("5.6.9.1:%d", 10000+i), "--force"), new(bytes.Buffer)

@@ -69,6 +69,7 @@ func setup(t *testing.T, env *testscript.Env) error {
 		return err
 	}
 	env.Setenv("ROOTD_DATA_DIR", data)
+	env.Setenv("GORACE", "atexit_sleep_ms=10") // with the race detector, each process would wait a second at its end
 
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
