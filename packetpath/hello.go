@@ -11,6 +11,11 @@ import (
 // change their cipher with each answer; 11 makes all of them use Salsa20/12-Poly1305, and ECHO as keep-alive.
 const ProtocolVersion = 11
 
+// probeProtocol is the first protocol version whose clients always say which planet they have. A HELLO of such a
+// version without one comes from no client: other members and monitors greet like that to see whether we answer. They
+// are answered, and not remembered.
+const probeProtocol = 9
+
 const (
 	maxWorlds      = vl1.MaxPacket - 128 // bytes in one OK(HELLO)
 	helloPathEvery = 1_000               // ms between two answers to one endpoint
@@ -59,7 +64,10 @@ func (w *worker) authenticHello(s *session, at *path, p vl1.Packet, from origin)
 	if h.HasPlanet && state.Planet != nil && h.PlanetID == state.Planet.World.ID {
 		changed = s.planet.Swap(h.PlanetTimestamp) != h.PlanetTimestamp || changed
 	}
-	if at == nil || at.confirmed.Load() {
+	s.probe.Store(!h.HasPlanet && h.Protocol >= probeProtocol)
+	if s.sighted.Load() == 0 {
+		w.sight(s, at) // who it is, if not yet where
+	} else if at == nil || at.confirmed.Load() {
 		w.place(s, at, changed || w.now-s.sighted.Load() > sightEvery)
 	}
 
@@ -143,6 +151,9 @@ func (w *worker) worldsFor(s *session, h *vl1.Hello, state *fsm.State) []byte {
 
 // sight tells the proposer where the peer is. It drops what the log says already.
 func (w *worker) sight(s *session, at *path) {
+	if s.probe.Load() {
+		return
+	}
 	s.sighted.Store(w.now)
 	protocol, major, minor, revision := unpackVersion(s.version.Load())
 	g := fsm.Sighting{

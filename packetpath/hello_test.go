@@ -186,6 +186,22 @@ func TestNewcomerIsKnownToTheLog(t *testing.T) {
 	})
 }
 
+func TestProbesAreAnsweredAndForgotten(t *testing.T) {
+	inLab(t, nil, func(l *lab) {
+		c := l.client(1, "192.0.2.7:40000")
+		c.okHello(c.hello(func(h *vl1.Hello) { h.HasPlanet = false }))
+		c.silence()
+		var rec table.Record
+		if l.fsm.View().Peer(c.id.Address, &rec) {
+			t.Errorf("the log has %+v", rec)
+		}
+		c.attach()
+		if !l.fsm.View().Peer(c.id.Address, &rec) {
+			t.Error("a client is not known because it greeted as a probe before")
+		}
+	})
+}
+
 func TestPathIsConfirmedBeforeItIsBelieved(t *testing.T) {
 	inLab(t, nil, func(l *lab) {
 		c := l.client(1, "192.0.2.7:40000")

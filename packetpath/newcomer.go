@@ -173,7 +173,6 @@ func (w *worker) admit(id vl1.Identity, p vl1.Packet, from origin) *session {
 	}
 	if !known {
 		w.inc(NewcomersAccepted)
-		w.sight(s, nil)
 	}
 	return s
 }

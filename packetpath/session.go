@@ -59,6 +59,7 @@ type session struct {
 
 	best, v4, v6 atomic.Pointer[path]
 
+	probe   atomic.Bool   // it is no client: see probeProtocol
 	heard   atomic.Int64  // ms, last authentic packet by any way
 	sighted atomic.Int64  // ms, last sighting offered
 	worlds  atomic.Int64  // ms, last time a world was sent

@@ -126,6 +126,7 @@ func (a admitter) check(ctx context.Context, r *join.Request, note func(string))
 	if s.Planet != nil {
 		plan.Planet = s.Planet.Raw
 	}
+	plan.AutoPublish = m.dir.SigningKey != nil
 	c := a.command(s, r)
 	plan.Member = pki.MemberID(c.ID)
 	if _, err := s.CheckJoin(c, now); err != nil {

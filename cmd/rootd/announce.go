@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/rootd/rootd/cmd/internal/build"
@@ -84,7 +85,7 @@ func (m *member) propose(ctx context.Context, c fsm.Command) (fsm.Response, erro
 	if err != nil {
 		return fsm.Response{}, err
 	}
-	r, err := applier{m}.Apply(ctx, entry)
+	r, err := m.persist(ctx, entry)
 	switch {
 	case r.Err != nil:
 		return r, fmt.Errorf("log %v: %w: %w", c.Kind(), errRefused, err)
@@ -92,6 +93,22 @@ func (m *member) propose(ctx context.Context, c fsm.Command) (fsm.Response, erro
 		return r, fmt.Errorf("log %v: %w", c.Kind(), err)
 	}
 	return r, nil
+}
+
+// leaderless is how long a command waits for a leader: the leadership changes hands in a few seconds, and a cluster that
+// grows from one member to two has none for a moment.
+const leaderless = 15 * time.Second
+
+// persist tries for a while to get an entry to a leader. An entry may end up in the log twice; all commands of this
+// program may.
+func (m *member) persist(ctx context.Context, entry []byte) (fsm.Response, error) {
+	until := time.Now().Add(leaderless)
+	for {
+		r, err := applier{m}.Apply(ctx, slices.Clone(entry))
+		if err == nil || r.Err != nil || time.Now().After(until) || !sleep(ctx, 100*time.Millisecond) {
+			return r, err
+		}
+	}
 }
 
 // errRefused is wrapped when the log took an entry and all members refused it alike: trying again is no use.

@@ -189,6 +189,7 @@ func (c *cluster) run(ctx context.Context) error {
 	g.Go(func() error { return c.servers.Run(ctx) })
 	g.Go(func() error { return c.supervisor.Run(ctx) })
 	g.Go(func() error { return c.health.run(ctx) })
+	g.Go(func() error { return c.publish(ctx) })
 	g.Go(func() error { return c.health.look(ctx) })
 	return g.Wait()
 }
@@ -278,7 +279,9 @@ func (m *member) clusterAddress(listen net.Addr) string {
 func (m *member) fence(ctx context.Context, s *fsm.State) {
 	epoch := m.sightings.epoch.Load()
 	self, ok := s.Member(m.id)
-	if epoch == 0 || ok && uint32(self.Epoch) == epoch && self.Status == fsm.StatusUp {
+	// Our own announcement may have been answered by the leader before this member has applied it: an older epoch in the
+	// log is no news.
+	if epoch == 0 || ok && (uint32(self.Epoch) < epoch || uint32(self.Epoch) == epoch && self.Status == fsm.StatusUp) {
 		return
 	}
 	m.root.Fence(true)

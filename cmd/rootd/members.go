@@ -43,16 +43,22 @@ func (s source) Members(context.Context) (*admin.Members, error) {
 	m := s.m
 	state, raft := m.fsm.View().State(), m.replica.Stats()
 	all := &admin.Members{
-		Cluster: hex.EncodeToString(state.Cluster.ID[:]), ClusterName: state.Cluster.Name, Leader: m.memberName(raft.LeaderID),
+		Cluster: m.dir.Meta.Cluster, ClusterName: state.Cluster.Name, Leader: m.memberName(raft.LeaderID),
 		Self: uint16(m.id), Quorum: raft.LeaderID != "", MaxVoters: state.Settings.Voters, Time: time.UnixMilli(state.Time),
 	}
-	for i := range state.Members {
-		all.Members = append(all.Members, s.member(state, &state.Members[i], raft.LeaderID))
-	}
+	all.Members = s.members(state)
 	for _, r := range state.Removed {
 		all.Removed = append(all.Removed, admin.Former{ID: uint16(r.ID), Name: r.Name, At: time.UnixMilli(r.At)})
 	}
 	return all, nil
+}
+
+func (s source) members(state *fsm.State) (all []admin.Member) {
+	leader, _ := s.m.replica.Leader()
+	for i := range state.Members {
+		all = append(all, s.member(state, &state.Members[i], leader))
+	}
+	return all
 }
 
 func (s source) member(state *fsm.State, o *fsm.Member, leader string) admin.Member {

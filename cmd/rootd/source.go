@@ -51,7 +51,7 @@ func (s source) Status(context.Context) (*admin.Status, error) {
 		Identity: m.dir.Identity.Identity.String(), DataDir: m.dir.Path,
 		Version: b.Version, Commit: b.Commit, PID: os.Getpid(),
 		Started: m.started, Uptime: int64(time.Since(m.started).Seconds()),
-		Cluster: admin.ClusterStatus{Name: state.Cluster.Name, ID: fmt.Sprintf("%x", state.Cluster.ID), Members: len(state.Members)},
+		Cluster: admin.ClusterStatus{Name: state.Cluster.Name, ID: m.dir.Meta.Cluster, Members: len(state.Members)},
 		Raft: admin.RaftStatus{
 			State: raft.State, Term: raft.Term, Leader: m.memberName(raft.LeaderID), AppliedIndex: raft.AppliedIndex,
 			CommitIndex: raft.CommitIndex, LastIndex: raft.LastIndex, LogBytes: raft.LogBytes,
