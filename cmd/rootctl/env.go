@@ -108,7 +108,7 @@ func run(ctx context.Context, e *env, args []string) int {
 var longHex = regexp.MustCompile("[0-9a-fA-F]{64,}")
 
 // joinToken is a token for rootctl join, which holds a secret.
-var joinToken = regexp.MustCompile("rootd-join-[0-9]+\\.[A-Za-z0-9_-]+")
+var joinToken = regexp.MustCompile(`rootd-join-[0-9]+\.[A-Za-z0-9_-]+`)
 
 func hintOf(err error) string {
 	if u, ok := errors.AsType[*userError](err); ok && u.hint != "" {
@@ -117,14 +117,16 @@ func hintOf(err error) string {
 	if a, ok := errors.AsType[*admin.Error](err); ok && a.Hint != "" {
 		return a.Hint
 	}
-	var hinted interface {
-		error
-		Hint() string
-	}
-	if errors.As(err, &hinted) {
-		return hinted.Hint()
+	if h, ok := errors.AsType[hinted](err); ok {
+		return h.Hint()
 	}
 	return ""
+}
+
+// hinted is an error that knows the way out.
+type hinted interface {
+	error
+	Hint() string
 }
 
 func newRoot(e *env) *cobra.Command {

@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
-	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -152,18 +152,9 @@ func (e *env) printMember(m *admin.Member) {
 				reached = yesNo(r.OK)
 			}
 		}
-		t.row(ap.String(), yesNo(contains(m.Published, ap)), reached)
+		t.row(ap.String(), yesNo(slices.Contains(m.Published, ap)), reached)
 	}
 	t.flush()
-}
-
-func contains(list []netip.AddrPort, ap netip.AddrPort) bool {
-	for _, x := range list {
-		if x == ap {
-			return true
-		}
-	}
-	return false
 }
 
 // stamp is a time in UTC, "" if there is none.
