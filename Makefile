@@ -27,7 +27,7 @@ build: ## Build rootd, rootctl, rootswarm and the demo into bin/
 	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X $(BUILD).version=$(VERSION)' -o bin/ ./cmd/...
 
 .PHONY: run
-run: build ## Run a demo: a root and a swarm of clients, with a live table [DURATION=60s] [CLIENTS=200] [RELAY=1]
+run: build ## Run a demo: a root of three members and a swarm of clients, with a live table [DURATION=60s] [CLIENTS=200] [RELAY=1]
 	@exec bin/demo -clients $(CLIENTS) $(if $(DURATION),-duration $(DURATION)) $(if $(RELAY),-relay)
 
 .PHONY: test
@@ -51,7 +51,7 @@ lint: ## Check format, vet, linters, import arrows
 	@GO=$(GO) scripts/lint.sh
 
 .PHONY: soak
-soak: build ## Run the demo for long, with rootd killed every 30 s [DURATION=1h] [CLIENTS=200]
+soak: build ## Run the demo for long, with a member killed every 30 s [DURATION=1h] [CLIENTS=200]
 	@exec bin/demo -clients $(CLIENTS) -duration $(or $(DURATION),1h) -relay -kill-every 30s
 
 .PHONY: dist

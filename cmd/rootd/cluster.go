@@ -262,6 +262,8 @@ func (m *member) clusterAddress(listen net.Addr) string {
 	switch {
 	case m.cfg.Cluster.Address != "":
 		return m.cfg.Cluster.Address
+	case m.dir.Meta.Address != "":
+		return m.dir.Meta.Address // as it joined
 	case !at.Addr().IsUnspecified():
 		return at.String()
 	}

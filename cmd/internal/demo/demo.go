@@ -26,16 +26,18 @@ const (
 // demo is one run, used by one goroutine.
 type demo struct {
 	bin            string
+	size           int // number of members
 	clients        int
 	duration       time.Duration // 0 = until the context ends
 	relay          bool          // the clients cannot reach each other
 	killEvery      time.Duration // 0 = never
 	stdout, stderr io.Writer
 
-	dir   string // temporary, removed at the end
-	root  *procs.Member
-	swarm *procs.Process
-	kills int
+	dir     string // temporary, removed at the end
+	members []*procs.Member
+	swarm   *procs.Process
+	kills   int
+	ended   chan *procs.Member // members that ended, for whatever reason
 }
 
 // run shows the demo and leaves nothing behind.
@@ -45,14 +47,10 @@ func (d *demo) run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(d.dir)) }()
 
-	if d.root, err = procs.NewMember(filepath.Join(d.bin, "rootd"), filepath.Join(d.dir, "data")); err != nil {
-		return err
-	}
-	d.root.Args = []string{"-name", "demo", "-log-level", "warn"}
+	defer d.killAll()
 	if err := d.startRoot(ctx); err != nil {
 		return unlessStopped(ctx, err)
 	}
-	defer d.root.Kill()
 	d.introduce()
 
 	if err := d.startSwarm(); err != nil {
@@ -63,7 +61,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return err
 	}
 	d.summary()
-	return d.root.Stop(stopGrace)
+	return d.stopAll()
 }
 
 // unlessStopped returns the error, but not one that came of being told to stop.
@@ -74,26 +72,12 @@ func unlessStopped(ctx context.Context, err error) error {
 	return err
 }
 
-// startRoot starts the root, for the first time or again, and waits until it serves.
-func (d *demo) startRoot(ctx context.Context) error {
-	if err := d.root.Start(); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
-	defer cancel()
-	if err := d.root.WaitReady(ctx); err != nil {
-		d.root.Kill()
-		return err
-	}
-	return nil
-}
-
 // startSwarm starts the clients, with the planet that the root made.
 func (d *demo) startSwarm() error {
 	args := []string{
-		"-planet", filepath.Join(d.root.DataDir, "planet"), "-loopback",
+		"-planet", filepath.Join(d.members[0].DataDir, "planet"), "-loopback",
 		"-clients", strconv.Itoa(d.clients), "-frame-every", "200ms",
-		"-pid", strconv.Itoa(d.root.Process().PID()),
+		"-pid", strconv.Itoa(d.members[0].Process().PID()),
 	}
 	if d.relay {
 		args = append(args, "-relay")
@@ -129,8 +113,11 @@ func (d *demo) watch(ctx context.Context) error {
 		case <-ctx.Done():
 			fmt.Fprintln(d.stderr, "\nstopping")
 			return d.endSwarm()
-		case <-d.root.Process().Done():
-			return fmt.Errorf("rootd ended by itself; it said:\n%s", d.root.Process().Output())
+		case m := <-d.ended:
+			if m.Running() {
+				continue // it was killed on purpose, and is back
+			}
+			return fmt.Errorf("rootd ended by itself; it said:\n%s", m.Process().Output())
 		case <-kill:
 			if err := d.crash(ctx); err != nil {
 				return err
@@ -155,19 +142,20 @@ func (d *demo) endSwarm() error {
 	}
 }
 
-// crash kills the root, starts it again, and compares what it knows with what it knew.
+// crash kills a member, each in its turn, starts it again, and compares what it knows with what it knew.
 func (d *demo) crash(ctx context.Context) error {
-	before, err := d.status()
+	m := d.members[d.kills%len(d.members)]
+	before, err := statusOf(m)
 	if err != nil {
 		return err
 	}
 	began := time.Now()
-	d.root.Kill()
-	if err := d.startRoot(ctx); err != nil {
+	m.Kill()
+	if err := d.startMember(ctx, m); err != nil {
 		return unlessStopped(ctx, fmt.Errorf("start again after kill %d: %w", d.kills+1, err))
 	}
 	d.kills++
-	after, err := d.status()
+	after, err := statusOf(m)
 	if err != nil {
 		return err
 	}
@@ -179,36 +167,41 @@ func (d *demo) crash(ctx context.Context) error {
 	return nil
 }
 
-func (d *demo) status() (*admin.Status, error) {
+func statusOf(m *procs.Member) (*admin.Status, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	defer cancel()
-	c := admin.NewClient(d.root.Socket())
+	c := admin.NewClient(m.Socket())
 	defer c.Close()
 	return c.Status(ctx)
 }
 
 // introduce tells who is here and how to look at it from another terminal.
 func (d *demo) introduce() {
-	s, err := d.status()
+	s, err := statusOf(d.members[0])
 	if err != nil {
 		fmt.Fprintln(d.stderr, "demo:", err)
 		return
 	}
-	fmt.Fprintf(d.stderr, "root     %s at %s, process %d\n", s.Address, d.root.UDP, d.root.Process().PID())
-	fmt.Fprintf(d.stderr, "look     %s status --data-dir %s\n", filepath.Join(d.bin, "rootctl"), d.root.DataDir)
-	fmt.Fprintf(d.stderr, "metrics  %s\n", d.root.URL("/metrics"))
+	fmt.Fprintf(d.stderr, "root     %s, %d members\n", s.Address, len(d.members))
+	for i, m := range d.members {
+		fmt.Fprintf(d.stderr, "  m%d     %s, process %d, metrics %s\n", i+1, m.UDP, m.Process().PID(), m.URL("/metrics"))
+	}
+	fmt.Fprintf(d.stderr, "look     %s member list --data-dir %s\n", d.rootctl(), d.members[0].DataDir)
 	fmt.Fprintf(d.stderr, "clients  %d, simulated, on loopback\n\n", d.clients)
 }
 
-// summary tells what the root saw of it all.
+// summary tells what the members saw of it all.
 func (d *demo) summary() {
-	s, err := d.status()
-	if err != nil {
-		fmt.Fprintln(d.stderr, "demo:", err)
-		return
+	fmt.Fprintln(d.stderr)
+	for i, m := range d.members {
+		s, err := statusOf(m)
+		if err != nil {
+			fmt.Fprintln(d.stderr, "demo:", err)
+			continue
+		}
+		fmt.Fprintf(d.stderr, "m%d: %d peers known, %d here, %d packets received, %d sent, %d relayed, %d dropped\n",
+			i+1, s.Peers.Known, s.Peers.Confirmed, s.Totals.PacketsReceived, s.Totals.PacketsSent, s.Totals.Relayed, s.Totals.Dropped)
 	}
-	fmt.Fprintf(d.stderr, "\nthe root's side: %d peers known, %d identities validated, %d packets received, %d sent, %d relayed, %d dropped\n",
-		s.Peers.Known, s.Totals.Validated, s.Totals.PacketsReceived, s.Totals.PacketsSent, s.Totals.Relayed, s.Totals.Dropped)
 }
 
 // readyMade are identities, one a line with its secret: a new one costs about a second of work. They are known to

@@ -37,7 +37,7 @@ func TestDemo(t *testing.T) {
 		t.Skip("builds and starts processes")
 	}
 	bin := t.TempDir()
-	if err := procs.Build(t.Context(), bin, "../../rootd", "../../rootswarm"); err != nil {
+	if err := procs.Build(t.Context(), bin, "../../rootd", "../../rootctl", "../../rootswarm"); err != nil {
 		t.Fatal(err)
 	}
 	tests := []struct {
@@ -46,9 +46,9 @@ func TestDemo(t *testing.T) {
 		stop bool // by what Ctrl-C does
 		want []string
 	}{
-		{"ends by itself", []string{"-duration", "6s"}, false, []string{"root ", "metrics  http://127.0.0.1:", "the root's side: "}},
-		{"is stopped", nil, true, []string{"stopping", "the root's side: "}},
-		{"kills rootd", []string{"-duration", "8s", "-kill-every", "3s"}, false, []string{"killed rootd, 1: serves again", "the root's side: "}},
+		{"ends by itself", []string{"-duration", "6s"}, false, []string{"3 members", "metrics http://127.0.0.1:", "m3: 10 peers known"}},
+		{"is stopped", []string{"-members", "1"}, true, []string{"stopping", "m1: "}},
+		{"kills rootd", []string{"-members", "1", "-duration", "8s", "-kill-every", "3s"}, false, []string{"killed rootd, 1: serves again", "m1: "}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

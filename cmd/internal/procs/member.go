@@ -26,9 +26,13 @@ type Member struct {
 // ErrRunning is returned by [Member.Start] of a member that has not been ended.
 var ErrRunning = errors.New("the member is running already")
 
-// NewMember returns a member with free ports of its own. It starts nothing.
+// NewMember returns a member with free ports of its own on 127.0.0.1. It starts nothing.
 func NewMember(binary, dataDir string) (*Member, error) {
-	host := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	return NewMemberAt(binary, dataDir, netip.AddrFrom4([4]byte{127, 0, 0, 1}))
+}
+
+// NewMemberAt is NewMember on another loopback address.
+func NewMemberAt(binary, dataDir string, host netip.Addr) (*Member, error) {
 	udp, err := FreePort(host)
 	if err != nil {
 		return nil, err
