@@ -191,5 +191,5 @@ func diskFree(dir string) uint64 {
 	if syscall.Statfs(dir, &fs) != nil {
 		return 0
 	}
-	return uint64(fs.Bavail) * uint64(fs.Bsize)
+	return uint64(fs.Bavail) * uint64(fs.Bsize) //nolint:unconvert // signed on some systems
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -120,8 +121,8 @@ func (d *demo) waitPlanet(ctx context.Context) error {
 // stopAll ends the members, the first one last.
 func (d *demo) stopAll() error {
 	var errs []error
-	for i := len(d.members) - 1; i >= 0; i-- {
-		errs = append(errs, d.members[i].Stop(stopGrace))
+	for _, m := range slices.Backward(d.members) {
+		errs = append(errs, m.Stop(stopGrace))
 	}
 	return errors.Join(errs...)
 }
