@@ -6,13 +6,16 @@ import (
 	"fmt"
 
 	"github.com/rootd/rootd/fsm"
+	"github.com/rootd/rootd/fsm/table"
 	"github.com/rootd/rootd/transport/pki"
 	"github.com/rootd/rootd/transport/rpc"
 )
 
 // applyAnswer is what became of an entry at the leader.
 type applyAnswer struct {
-	Epoch uint16 `json:"epoch,omitempty"`
+	Epoch  uint16         `json:"epoch,omitempty"`
+	Member table.MemberID `json:"member,omitempty"`
+	Index  uint64         `json:"index"`
 }
 
 func (c *cluster) handleApply(ctx context.Context, _ pki.Peer, entry []byte) ([]byte, error) {
@@ -23,7 +26,7 @@ func (c *cluster) handleApply(ctx context.Context, _ pki.Peer, entry []byte) ([]
 	case err != nil:
 		return nil, err
 	}
-	return json.Marshal(applyAnswer{r.Epoch})
+	return json.Marshal(applyAnswer{r.Epoch, r.Member, r.Index})
 }
 
 // applier puts entries into the log from wherever the leader is. It is what the proposer and all commands use.
@@ -48,5 +51,9 @@ func (a applier) Apply(ctx context.Context, entry []byte) (fsm.Response, error) 
 	if err := json.Unmarshal(b, &answer); err != nil {
 		return fsm.Response{}, fmt.Errorf("answer of the leader: %w", err)
 	}
-	return fsm.Response{Epoch: answer.Epoch}, nil
+	// Whoever changed something here should see it here.
+	if err := a.m.replica.WaitApplied(ctx, answer.Index); err != nil {
+		return fsm.Response{}, err
+	}
+	return fsm.Response{Epoch: answer.Epoch, Member: answer.Member, Index: answer.Index}, nil
 }
