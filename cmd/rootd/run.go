@@ -267,6 +267,9 @@ func (m *member) endpoints() []netip.AddrPort {
 	if m.dir.Meta.Joined {
 		return m.dir.Meta.Endpoints
 	}
+	if self, ok := m.fsm.View().State().Member(m.id); ok && len(self.Endpoints) > 0 {
+		return self.Endpoints // of its life before: by now the planet names others, too
+	}
 	world := m.dir.Planet
 	if p := m.fsm.View().State().Planet; p != nil {
 		world = p.World
