@@ -74,7 +74,7 @@ func (s *shard) drive(m *member) {
 			b[4] = 1
 			s.count.framesSent++
 		}
-		binary.BigEndian.PutUint64(b[8:], uint64(time.Since(s.traffic.start)))
+		binary.BigEndian.PutUint64(b[8:], uint64(s.stamp))
 		binary.BigEndian.PutUint32(b[16:], f.seq)
 		f.seq++
 		if m.c.SendFrame(&s.env, s.traffic.network, f.to, b) != nil {
@@ -93,7 +93,7 @@ func (s *shard) deliver(_ *client.Client, _ vl1.Address, hops uint8, b []byte) {
 	if hops == 0 {
 		s.count.framesDirect++
 	}
-	s.count.latency.add(time.Since(s.traffic.start) - time.Duration(binary.BigEndian.Uint64(b[8:])))
+	s.count.latency.add(time.Duration(s.stamp - int64(binary.BigEndian.Uint64(b[8:]))))
 }
 
 func (s *shard) notice(c *client.Client, n client.Notice) {

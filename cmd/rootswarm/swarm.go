@@ -61,15 +61,12 @@ func newSwarm(cfg *config, ids []*vl1.SecretIdentity) (s *swarm, err error) {
 			m.flow.size = cfg.frameSize
 			if m.flow.to != ids[i].Address {
 				m.flow.next = 0
-				m.flow.exact = 0
 			}
 		}
 		if i < cfg.bulk {
 			m.flow = flow{to: ids[partner(i, cfg.clients)].Address, every: time.Duration(float64(time.Second) / cfg.bulkRate), size: bulkSize}
 		}
-		sh := s.shards[i%len(s.shards)]
-		sh.add(m)
-		sh.timers.set(m, now+r.Int64N(max(cfg.ramp.Milliseconds(), 1)))
+		s.shards[i%len(s.shards)].add(m, now+r.Int64N(max(cfg.ramp.Milliseconds(), 1)))
 	}
 	return s, nil
 }

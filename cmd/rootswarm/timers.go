@@ -67,3 +67,41 @@ func (t timers) down(i int) {
 	t[i] = x
 	x.m.at = i
 }
+
+// agenda is a heap of four kids a node without a way back from a member to its place: only the first entry is ever
+// changed. So ordering touches no member at all.
+type agenda []timer
+
+func (a *agenda) push(m *member, due int64) {
+	*a = append(*a, timer{due, m})
+	h, i := *a, len(*a)-1
+	for i > 0 && h[(i-1)/kids].due > due {
+		h[i] = h[(i-1)/kids]
+		i = (i - 1) / kids
+	}
+	h[i] = timer{due, m}
+}
+
+// postpone makes the first entry due later.
+func (a agenda) postpone(due int64) {
+	x := timer{due, a[0].m}
+	i := 0
+	for {
+		first := kids*i + 1
+		if first >= len(a) {
+			break
+		}
+		least := first
+		for k := first + 1; k < min(first+kids, len(a)); k++ {
+			if a[k].due < a[least].due {
+				least = k
+			}
+		}
+		if a[least].due >= x.due {
+			break
+		}
+		a[i] = a[least]
+		i = least
+	}
+	a[i] = x
+}

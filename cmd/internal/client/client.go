@@ -57,38 +57,41 @@ type Options struct {
 	Jitter int64
 }
 
-// Client is the model of one client.
+// Client is the model of one client. What every packet needs comes first: with thousands of clients each cache line
+// that a packet touches is a cache miss.
 type Client struct {
 	fam      *Family
-	id       *vl1.SecretIdentity
 	addr     vl1.Address
 	rng      rand.PCG
+	label    int
 	sockets  [2]uint8
 	dual     bool
 	loopback bool
-	jitter   int64
-	direct   []netip.AddrPort
+	online   bool
 
-	planet *vl1.World
-	peers  []*peer // roots first, in address order
-	paths  []*path
+	peers    []peerEntry // roots first, in address order
+	recent   *path       // of the last datagram received
+	networks []network
+	room     [1]network // of networks, as most clients have one
 
 	nextTick, nextQueue, nextHouse int64
-	leftOver                       []vl1.Address
+	txQueue                        []queued
+	rxQueue                        []received
 
+	silence silence
+	stats   Stats
+
+	id       *vl1.SecretIdentity
+	jitter   int64
+	direct   []netip.AddrPort
+	planet   *vl1.World
+	paths    []*path
+	leftOver []vl1.Address
 	asked    [replies]uint32 // upper halves of the packet IDs we expect an OK for
 	askedAt  uint8
 	whois    []whoisEntry
-	txQueue  []queued
-	rxQueue  []received
 	surfaces []surface
-	networks []network
 	frags    *vl1.Assembler // made when the first fragment comes
-
-	online  bool
-	stats   Stats
-	silence silence
-	label   int
 }
 
 const replies = 64
@@ -128,6 +131,7 @@ func New(o Options) (*Client, error) {
 		sockets: [2]uint8{uint8(o.Sockets[0]), uint8(o.Sockets[1])}, loopback: o.AllowLoopback, dual: o.DualStack,
 		jitter: o.Jitter, direct: o.Direct, planet: o.Planet,
 	}
+	c.networks = c.room[:0]
 	for _, n := range o.Networks {
 		c.networks = append(c.networks, network{id: n})
 	}
@@ -227,6 +231,7 @@ func (c *Client) house(now int64) {
 	clear(c.peers[len(kept):])
 	c.peers = kept
 
+	c.recent = nil
 	live := c.paths[:0]
 	for _, p := range c.paths {
 		if p.refs > 0 {
@@ -250,6 +255,14 @@ func (c *Client) house(now int64) {
 
 // path returns the one path object of a socket and endpoint.
 func (c *Client) path(s Socket, ap netip.AddrPort) *path {
+	if p := c.recent; p != nil && p.sock == s && p.addr == ap {
+		return p
+	}
+	c.recent = c.findPath(s, ap)
+	return c.recent
+}
+
+func (c *Client) findPath(s Socket, ap netip.AddrPort) *path {
 	for _, p := range c.paths {
 		if p.sock == s && p.addr == ap {
 			return p
@@ -261,9 +274,9 @@ func (c *Client) path(s Socket, ap netip.AddrPort) *path {
 }
 
 func (c *Client) peer(a vl1.Address) *peer {
-	for _, r := range c.peers {
-		if r.id.Address == a {
-			return r
+	for i := range c.peers {
+		if c.peers[i].addr == a {
+			return c.peers[i].peer
 		}
 	}
 	return nil
@@ -279,7 +292,7 @@ func (c *Client) addPeer(id vl1.Identity) *peer {
 		return nil
 	}
 	r := &peer{id: id, key: k}
-	c.peers = append(c.peers, r)
+	c.peers = append(c.peers, peerEntry{addr: id.Address, peer: r})
 	return r
 }
 

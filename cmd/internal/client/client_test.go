@@ -243,3 +243,36 @@ func TestPlanetUpdates(t *testing.T) {
 		})
 	}
 }
+
+// TestFramesDoNotAllocate: nothing is allocated for a frame that is sent or received.
+func TestFramesDoNotAllocate(t *testing.T) {
+	b := newBench(t, "1.14")
+	b.c.Tick(&b.e)
+	hello := b.sent[0]
+	ok := vl1.OKHello{Clock: start, Protocol: 11, SeenAt: netip.MustParseAddrPort("61.0.0.1:9993")}
+	p := vl1.AppendOKHello(vl1.NewPacket(nil, 1, b.c.Address(), b.root.Address, vl1.VerbOK), vl1.Packet(hello.b).ID(), &ok)
+	vl1.Armor(p, &b.key, vl1.SuiteSalsa)
+	b.c.Receive(&b.e, hello.from, hello.to, p)
+
+	sent, delivered := 0, 0
+	b.e.Send = func(*client.Client, client.Socket, netip.AddrPort, uint8, []byte) { sent++ }
+	b.e.Deliver = func(*client.Client, vl1.Address, uint8, []byte) { delivered++ }
+	data := make([]byte, 200)
+	body := vl1.AppendFrame(vl1.NewPacket(nil, 0, b.c.Address(), b.root.Address, vl1.VerbFrame), &vl1.Frame{Network: 1, Payload: data})
+	in := b.packet(vl1.VerbFrame, body.Payload(), 7<<32, 1)
+	buf := make([]byte, len(in))
+	const runs = 100
+	allocs := testing.AllocsPerRun(runs, func() {
+		if err := b.c.SendFrame(&b.e, 1, b.root.Address, data); err != nil {
+			t.Fatal(err)
+		}
+		copy(buf, in)
+		b.c.Receive(&b.e, hello.from, hello.to, buf)
+	})
+	if allocs != 0 {
+		t.Errorf("%v allocations per frame, want 0", allocs)
+	}
+	if sent < runs || delivered < runs {
+		t.Errorf("%d frames sent, %d delivered: want %d", sent, delivered, runs)
+	}
+}

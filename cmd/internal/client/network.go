@@ -80,7 +80,7 @@ func (c *Client) Subscribe(e *Env, g vl1.Group) error {
 	n.group(g).subscribed = true
 	for _, r := range c.peers {
 		if r.root {
-			c.announce(e, n, r, &g)
+			c.announce(e, n, r.peer, &g)
 		}
 	}
 	return nil
@@ -113,7 +113,7 @@ func (c *Client) announceGroups(e *Env) {
 		n.announced = e.Now
 		for _, r := range c.peers {
 			if r.root {
-				c.announce(e, n, r, nil)
+				c.announce(e, n, r.peer, nil)
 			}
 		}
 	}

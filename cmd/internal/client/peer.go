@@ -6,28 +6,35 @@ import (
 	"github.com/rootd/rootd/packetpath/vl1"
 )
 
-// peer is another node, root or not: its key, what is known of it, and the table of paths to it.
+// peerEntry is a peer in a client's list. The address stands beside the pointer, so that a search touches no other peer.
+type peerEntry struct {
+	addr vl1.Address
+	*peer
+}
+
+// peer is another node, root or not: its key, what is known of it, and the table of paths to it. What every packet
+// needs comes first, as in a Client.
 type peer struct {
-	id    vl1.Identity
-	key   vl1.Key
-	root  bool // in the planet or a moon
-	slots []slot
+	key                 vl1.Key
+	root                bool // in the planet or a moon
+	proto, major, minor uint8
+	revision            uint16
+	slots               []slot
 
 	lastReceive    int64 // any authentic packet, direct or relayed
 	lastNontrivial int64 // frames and network configuration
 	lastTrusted    int64
-	lastVisit      int64 // when doPing last counted as full
-	lastWhoisAsk   int64
-	lastEcho       int64
-	lastPushIn     int64
 	lastPushOut    int64
-	pushes         int
-	tried          []attempt // unknown paths we lately sent a HELLO to
+
+	id           vl1.Identity
+	lastVisit    int64 // when doPing last counted as full
+	lastWhoisAsk int64
+	lastEcho     int64
+	lastPushIn   int64
+	pushes       int
+	tried        []attempt // unknown paths we lately sent a HELLO to
 
 	preferred [2]netip.Addr // family 1.2.4: redirect target, per address family
-
-	proto, major, minor uint8
-	revision            uint16
 }
 
 // attempt is a HELLO to an unknown path.
@@ -46,7 +53,7 @@ func (r *peer) best(now int64, expired bool) *path {
 			continue
 		}
 		q := s.p.quality(now) / int64(s.priority)
-		if pref := r.preferred[familyOf(s.p.addr)]; pref.IsValid() && pref == s.p.addr.Addr() {
+		if pref := &r.preferred[familyOf(s.p.addr)]; pref.IsValid() && *pref == s.p.addr.Addr() {
 			q /= 100
 		}
 		if q <= lowest {
@@ -64,14 +71,14 @@ func familyOf(ap netip.AddrPort) int {
 }
 
 // relayQuality ranks roots: the latency of the chosen path, times one more for every 61 s of silence. Lower is better.
-func (r *peer) relayQuality(now int64) uint32 {
+func (r *peer) relayQuality(now int64, chosen *path) uint32 {
 	silent := now - r.lastReceive
 	if silent >= peerTimeout {
 		return ^uint32(0)
 	}
 	l := uint32(unknownLatency)
-	if p := r.best(now, false); p != nil && p.latency != 0 {
-		l = p.latency
+	if chosen != nil && chosen.latency != 0 {
+		l = chosen.latency
 	}
 	return l * (uint32(silent/(fullPingPeriod+1000)) + 1)
 }

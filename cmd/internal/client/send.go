@@ -155,10 +155,7 @@ func (c *Client) trySend(e *Env, pkt vl1.Packet, expect bool) bool {
 	}
 	via := r.best(e.Now, false)
 	if via == nil {
-		if up := c.upstream(e.Now); up != nil {
-			via = up.best(e.Now, false)
-		}
-		if via == nil {
+		if _, via = c.upstreamPath(e.Now); via == nil {
 			if via = r.best(e.Now, true); via == nil {
 				return false
 			}

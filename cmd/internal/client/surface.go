@@ -64,7 +64,7 @@ func (c *Client) resetScope(e *Env, r *peer, scope vl1.Scope, mine netip.AddrPor
 			if familyOf(s.p.addr) != familyOf(mine) || s.p.scope != scope {
 				continue
 			}
-			c.contact(e, q, s.p.sock, s.p.addr, false)
+			c.contact(e, q.peer, s.p.sock, s.p.addr, false)
 			s.p.lastOut = e.Now
 			s.learned = 0 // not used unless it speaks again
 		}

@@ -124,9 +124,9 @@ func (c *Client) tick(e *Env) {
 	for _, r := range c.peers {
 		switch {
 		case r.root:
-			c.visit(e, r, best)
+			c.visit(e, r.peer, best)
 		case e.Now-r.lastNontrivial < peerTimeout:
-			c.ping(e, r)
+			c.ping(e, r.peer)
 		}
 	}
 	for _, a := range c.leftOver {

@@ -21,15 +21,15 @@ func (c *Client) adoptRoots() error {
 		}
 		r.root = true
 	}
-	slices.SortStableFunc(c.peers, func(a, b *peer) int {
+	slices.SortStableFunc(c.peers, func(a, b peerEntry) int {
 		switch {
 		case a.root != b.root && a.root:
 			return -1
 		case a.root != b.root:
 			return 1
-		case a.root && a.id.Address < b.id.Address:
+		case a.root && a.addr < b.addr:
 			return -1
-		case a.root && a.id.Address > b.id.Address:
+		case a.root && a.addr > b.addr:
 			return 1
 		}
 		return 0
@@ -106,17 +106,23 @@ func (c *Client) takeWorlds(e *Env, from *peer, b []byte) error {
 
 // upstream returns the best root: the one that gets WHOIS, GATHER and what is to be relayed.
 func (c *Client) upstream(now int64) *peer {
-	var best *peer
+	best, _ := c.upstreamPath(now)
+	return best
+}
+
+// upstreamPath returns the best root and the path that packets to it take, nil if there is none.
+func (c *Client) upstreamPath(now int64) (best *peer, via *path) {
 	lowest := ^uint32(0)
 	for _, r := range c.peers {
 		if !r.root {
 			continue
 		}
-		if q := r.relayQuality(now); q <= lowest {
-			lowest, best = q, r
+		p := r.best(now, false)
+		if q := r.relayQuality(now, p); q <= lowest {
+			lowest, best, via = q, r.peer, p
 		}
 	}
-	return best
+	return best, via
 }
 
 func (c *Client) updateOnline(e *Env) {
