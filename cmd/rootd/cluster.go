@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"strconv"
 	"time"
 
@@ -16,7 +15,6 @@ import (
 
 	"github.com/rootd/rootd/cmd/internal/build"
 	"github.com/rootd/rootd/cmd/internal/datadir"
-	"github.com/rootd/rootd/fsm"
 	"github.com/rootd/rootd/fsm/propose"
 	"github.com/rootd/rootd/fsm/replica"
 	"github.com/rootd/rootd/fsm/table"
@@ -275,77 +273,4 @@ func (m *member) clusterAddress(listen net.Addr) string {
 		return guess[0].String()
 	}
 	return at.String()
-}
-
-// fence silences the packet path while the log says that this life of the member is over, and begins a new one.
-func (m *member) fence(ctx context.Context, s *fsm.State) {
-	epoch := m.sightings.epoch.Load()
-	self, ok := s.Member(m.id)
-	// Our own announcement may have been answered by the leader before this member has applied it: an older epoch in the
-	// log is no news.
-	if epoch == 0 || ok && (uint32(self.Epoch) < epoch || uint32(self.Epoch) == epoch && self.Status == fsm.StatusUp) {
-		return
-	}
-	m.root.Fence(true)
-	defer m.root.Fence(false)
-	if !ok || ctx.Err() != nil {
-		<-ctx.Done() // removed: Raft notices, too, and ends the process
-		return
-	}
-	m.log.Warn("the cluster believed this member dead; it begins anew", "epoch", self.Epoch)
-	if err := m.up(ctx); err != nil {
-		m.log.Error("member is not up", "error", err)
-	}
-}
-
-// follow keeps the link and the connections what the log says of the members, and this member's own fence.
-func (c *cluster) follow(ctx context.Context) error {
-	tick := time.NewTicker(200 * time.Millisecond)
-	defer tick.Stop()
-	var known []link.Member
-	removed := -1
-	for {
-		s := c.m.fsm.View().State()
-		if now := c.linkMembers(ctx, s); !slices.EqualFunc(now, known, sameLink) {
-			if err := c.link.SetMembers(now); err != nil {
-				c.m.log.Error("link members not set", "error", err)
-			}
-			known = now
-		}
-		if removed != len(s.Removed) {
-			removed = len(s.Removed)
-			c.mux.Recheck()
-		}
-		c.m.fence(ctx, s)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
-}
-
-func sameLink(a, b link.Member) bool { return a.ID == b.ID && slices.Equal(a.Endpoints, b.Endpoints) }
-
-// linkMembers lists the other members and where their links listen: on the port of their cluster address.
-func (c *cluster) linkMembers(ctx context.Context, s *fsm.State) []link.Member {
-	var all []link.Member
-	for i := range s.Members {
-		m := &s.Members[i]
-		if m.ID == c.m.id || m.Address == "" {
-			continue
-		}
-		l := link.Member{ID: uint16(m.ID)}
-		if at, err := netip.ParseAddrPort(m.Address); err == nil {
-			l.Endpoints = []netip.AddrPort{at}
-		} else if host, port, err := net.SplitHostPort(m.Address); err == nil {
-			n, _ := strconv.ParseUint(port, 10, 16) // it was checked when the member joined
-			ips, _ := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-			for _, ip := range ips {
-				l.Endpoints = append(l.Endpoints, netip.AddrPortFrom(ip.Unmap(), uint16(n)))
-			}
-		}
-		all = append(all, l)
-	}
-	return all
 }

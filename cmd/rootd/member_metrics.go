@@ -86,7 +86,7 @@ func memberMetrics() []memberMetric {
 	prop("proposer_pending_peers", gauge, "Peers whose changes wait to be proposed.", func(s *propose.Metrics) float64 { return float64(s.Pending) })
 	prop("proposer_dropped_total", counter, "Changes dropped because too many waited; the peers are seen again.", func(s *propose.Metrics) float64 { return float64(s.Dropped) })
 	prop("proposer_deferred_total", counter, "Changes of an endpoint alone that came too soon after the last one.", func(s *propose.Metrics) float64 { return float64(s.Deferred) })
-	return all
+	return append(all, clusterMetrics()...)
 }
 
 // perListen adds up what the sockets of each listen address counted.

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -47,6 +48,7 @@ type member struct {
 	proposer  *propose.Proposer
 	sightings *epochSink
 	root      *packetpath.Root
+	fenced    atomic.Bool // root is
 	notify    *notifier
 	rates     rates
 }
