@@ -61,6 +61,7 @@ type cluster struct {
 	supervisor *propose.Supervisor
 	health     health
 	renewer    *pki.Renewer
+	comparer   *comparer
 }
 
 // clusterSockets are opened before anything else, like all sockets.
@@ -130,6 +131,7 @@ func newCluster(ctx context.Context, m *member, s *clusterSockets) (*cluster, er
 	c.server.Handle(callProbe, c.handleProbe)
 	c.server.Handle(callCheck, c.handleCheck)
 	c.server.Handle(callAdmit, c.handleAdmit)
+	c.server.Handle(callHash, c.handleHash)
 	if c.joins, err = join.NewServer(join.ServerOptions{
 		Admitter: admitter{c}, Features: c.features, Now: time.Now, Logger: m.log,
 	}); err != nil {
@@ -161,6 +163,7 @@ func (c *cluster) lead() {
 		},
 	})
 	c.health.m = c.m
+	c.comparer = c.newComparer()
 	c.supervisor = propose.NewSupervisor(propose.SupervisorOptions{
 		View: c.m.fsm.View(), Applier: c.m.replica, Logger: c.m.log, Self: c.health.latest,
 	})
@@ -188,6 +191,7 @@ func (c *cluster) run(ctx context.Context) error {
 	g.Go(func() error { return c.supervisor.Run(ctx) })
 	g.Go(func() error { return c.health.run(ctx) })
 	g.Go(func() error { return c.publish(ctx) })
+	g.Go(func() error { return c.comparer.run(ctx) })
 	g.Go(func() error { return c.health.look(ctx) })
 	return g.Wait()
 }

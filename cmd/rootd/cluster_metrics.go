@@ -36,6 +36,16 @@ func clusterMetrics() []memberMetric {
 		return one(yes(m.fenced.Load()))
 	})
 
+	port("state_hash_mismatch", gauge, "1 if the state here differs from the leader's at the same index; rootctl status says where.", nil, func(c *cluster) []sample {
+		return one(yes(c.comparer.latest.Load().differs()))
+	})
+	port("state_hash_index", gauge, "Index of the log at which the state was last compared with the leader's; 0 if it never was.", nil, func(c *cluster) []sample {
+		if d := c.comparer.latest.Load(); d != nil {
+			return one(float64(d.index))
+		}
+		return one(0)
+	})
+
 	log("log_worst_write_seconds", gauge, "Longest write to the log since the start.", func(s *replica.Stats) float64 { return s.WorstWrite.Seconds() })
 	log("log_pending_write_seconds", gauge, "How long a write to the log has been under way now; a disk that hangs lets it grow.", func(s *replica.Stats) float64 { return s.PendingWrite.Seconds() })
 	log("log_restarts_total", counter, "Times that Raft was started anew for another timing.", func(s *replica.Stats) float64 { return float64(s.Restarts) })

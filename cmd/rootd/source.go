@@ -30,6 +30,14 @@ func (m *member) ready() (ready bool, problems []string) {
 	if state.Halted != "" {
 		problems = append(problems, "the log is not applied any more: "+state.Halted)
 	}
+	if m.cluster != nil {
+		if d := m.cluster.comparer.latest.Load(); d.differs() {
+			problems = append(problems, d.problem())
+		}
+	}
+	if m.fenced.Load() {
+		problems = append(problems, "silent: the cluster believes this member dead or removed")
+	}
 	if raft.LeaderID == "" {
 		problems = append(problems, "no leader: peers are served from what the log said last, nothing new is written")
 	}
