@@ -188,7 +188,7 @@ func (s *sender) transmit(fd uintptr, hs []header) {
 		case errno == unix.EINTR:
 		case errno == unix.EAGAIN:
 			for ; i < len(hs); i++ {
-				s.c.sendFull.Add(uint64(hs[i].hdr.Iovlen))
+				s.c.sendFull.Add(uint64(messages))
 			}
 		case errno == unix.ENOBUFS: // the device's queue, not ours
 			s.c.sendFull.Add(uint64(messages))
