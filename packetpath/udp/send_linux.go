@@ -174,21 +174,24 @@ func (s *sender) join(i int, m *Message, payload []byte) bool {
 // send gives the first n headers to the kernel.
 func (s *sender) send(fd uintptr) { s.transmit(fd, s.headers[:s.n]) }
 
+// messages is how many messages a header carries.
+func (h *header) messages() int { return int(h.hdr.Iovlen) }
+
 // transmit gives headers to the kernel. How many messages one has is the number of its iovecs.
 func (s *sender) transmit(fd uintptr, hs []header) {
 	for i, again := 0, -1; i < len(hs); {
 		got, errno := s.call(fd, hs[i:])
-		messages := int(hs[i].hdr.Iovlen)
+		messages := hs[i].messages()
 		switch {
 		case errno == 0:
 			for ; got > 0; got-- {
-				s.took(int(hs[i].hdr.Iovlen))
+				s.took(hs[i].messages())
 				i++
 			}
 		case errno == unix.EINTR:
 		case errno == unix.EAGAIN:
 			for ; i < len(hs); i++ {
-				s.c.sendFull.Add(uint64(messages))
+				s.c.sendFull.Add(uint64(hs[i].messages()))
 			}
 		case errno == unix.ENOBUFS: // the device's queue, not ours
 			s.c.sendFull.Add(uint64(messages))
