@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/rootd/rootd/fsm"
@@ -117,7 +119,9 @@ func (a admitter) check(ctx context.Context, r *join.Request, note func(string))
 	s, now := m.fsm.View().State(), time.Now().UnixMilli()
 	_, again := s.MemberByKeyHash(r.KeyHash)
 	if err := s.TokenValid(fsm.TokenID(r.Token), r.SecretHash, now); err != nil && !(again && errors.Is(err, fsm.ErrTokenUsed)) {
-		return nil, refusalOf(err)
+		refusal := refusalOf(err)
+		refusal.Known = again
+		return nil, refusal
 	}
 	plan := &join.Plan{
 		Cluster: pki.ClusterID(s.Cluster.ID).String(), ClusterName: s.Cluster.Name, Root: s.Cluster.Root.Address, Again: again,
@@ -131,6 +135,10 @@ func (a admitter) check(ctx context.Context, r *join.Request, note func(string))
 	plan.Member = pki.MemberID(c.ID)
 	if _, err := s.CheckJoin(c, now); err != nil {
 		plan.Problems = append(plan.Problems, refusalOf(err))
+		return plan, nil
+	}
+	if refusal := differs(s, r); refusal != nil {
+		plan.Problems = append(plan.Problems, refusal)
 		return plan, nil
 	}
 	if r.Probe != nil && len(r.Endpoints) > 0 {
@@ -156,6 +164,9 @@ func (a admitter) admit(ctx context.Context, r *join.Request) (*join.Offer, erro
 	if a.c.authority == nil {
 		return nil, &join.Refusal{Code: join.CodeUnavailable, Why: "the leader does not keep the key of the cluster's CA", Way: "move leadership to a member that does: rootctl leader transfer"}
 	}
+	if refusal := differs(s, r); refusal != nil {
+		return nil, refusal
+	}
 	answer, err := m.propose(ctx, a.command(s, r))
 	switch {
 	case answer.Err != nil:
@@ -165,8 +176,13 @@ func (a admitter) admit(ctx context.Context, r *join.Request) (*join.Offer, erro
 	case err != nil:
 		return nil, err
 	}
-	id := pki.MemberID(answer.Member)
-	chain, err := a.c.authority.Sign(r.CSR, pki.Member{Cluster: a.c.authority.Cluster(), ID: id, Name: r.Name}, time.Now(), 0)
+	s = m.fsm.View().State()
+	o, ok := s.Member(answer.Member)
+	if !ok {
+		return nil, refusalOf(fsm.ErrMemberRemoved) // meanwhile
+	}
+	id := pki.MemberID(o.ID)
+	chain, err := a.c.authority.Sign(r.CSR, pki.Member{Cluster: a.c.authority.Cluster(), ID: id, Name: o.Name}, time.Now(), 0)
 	if err != nil {
 		return nil, err
 	}
@@ -174,7 +190,6 @@ func (a admitter) admit(ctx context.Context, r *join.Request) (*join.Offer, erro
 	if err != nil {
 		return nil, err
 	}
-	s = m.fsm.View().State()
 	offer := &join.Offer{
 		Member: id, Cluster: a.c.authority.Cluster(), ClusterName: s.Cluster.Name, Chain: chain, Bundle: a.c.keychain.Load().Bundle.PEM(),
 		Planet: m.dir.PlanetRaw, Members: joinMembers(s), Identity: join.Hide([]byte(m.dir.Identity.SecretString())), Authority: join.Hide(authority),
@@ -186,6 +201,33 @@ func (a admitter) admit(ctx context.Context, r *join.Request) (*join.Offer, erro
 		offer.PlanetKey = join.Hide([]byte(m.dir.SigningKey.SecretString()))
 	}
 	return offer, nil
+}
+
+// differs refuses a machine that has been up as a member and joins again as another one: the log would keep what it has,
+// and the machine store what it asked for. One that has never been up may still change its mind.
+func differs(s *fsm.State, r *join.Request) *join.Refusal {
+	o, ok := s.MemberByKeyHash(r.KeyHash)
+	if !ok || o.Status == fsm.StatusJoining {
+		return nil
+	}
+	refusal := func(code join.Code, what, flags string) *join.Refusal {
+		return &join.Refusal{
+			Code: code, Known: true, Why: fmt.Sprintf("this machine is member %d already, with %s", o.ID, what),
+			Way: fmt.Sprintf("run the same command again with %s; a different member begins with an empty data directory and a new token", flags),
+		}
+	}
+	order := func(e []netip.AddrPort) []netip.AddrPort {
+		return slices.SortedFunc(slices.Values(e), netip.AddrPort.Compare)
+	}
+	switch {
+	case r.Name != o.Name:
+		return refusal(join.CodeName, "the name "+o.Name, "--name "+o.Name)
+	case r.Address != o.Address:
+		return refusal(join.CodeAddress, "the address "+o.Address, "--address "+o.Address)
+	case !slices.Equal(order(r.Endpoints), order(o.Endpoints)):
+		return refusal(join.CodeEndpoint, fmt.Sprintf("the endpoints %v", o.Endpoints), "these endpoints: --endpoint")
+	}
+	return nil
 }
 
 func joinMembers(s *fsm.State) []join.Member {

@@ -62,6 +62,7 @@ type cluster struct {
 	health     health
 	renewer    *pki.Renewer
 	comparer   *comparer
+	expelled   chan error // holds one, at most
 }
 
 // clusterSockets are opened before anything else, like all sockets.
@@ -89,11 +90,14 @@ func (s *clusterSockets) close() {
 
 // newCluster makes the member's end of everything; nothing runs yet. ctx bounds the life of Raft's connections.
 func newCluster(ctx context.Context, m *member, s *clusterSockets) (*cluster, error) {
-	c := &cluster{m: m, address: m.clusterAddress(s.tcp.Addr())}
+	c := &cluster{m: m, address: m.clusterAddress(s.tcp.Addr()), expelled: make(chan error, 1)}
 	c.authority = m.dir.Authority
 	var err error
 	if c.keychain, err = pki.NewKeychain(m.dir.Keys); err != nil {
 		return nil, err
+	}
+	if err := c.renewNow(time.Now()); err != nil {
+		m.log.Error("certificate not renewed", "error", err, "expires", c.keychain.Load().Credential.Self().NotAfter)
 	}
 	verifier, err := pki.NewVerifier(pki.VerifierOptions{Keychain: c.keychain, Now: time.Now, Admit: c.admits})
 	if err != nil {
@@ -187,6 +191,7 @@ func (c *cluster) run(ctx context.Context) error {
 	g.Go(func() error { return c.renewer.Run(ctx) })
 	g.Go(func() error { return c.link.Run(ctx) })
 	g.Go(func() error { return c.follow(ctx) })
+	g.Go(func() error { return c.waitExpelled(ctx) })
 	g.Go(func() error { return c.servers.Run(ctx) })
 	g.Go(func() error { return c.supervisor.Run(ctx) })
 	g.Go(func() error { return c.health.run(ctx) })
@@ -225,7 +230,9 @@ func (c *cluster) call(ctx context.Context, id table.MemberID, name string, body
 	if !ok {
 		return nil, fmt.Errorf("call member %d: its address is not known", id)
 	}
-	return c.caller.Call(ctx, rpc.Target{ID: pki.MemberID(id), Address: at}, name, body)
+	answer, err := c.caller.Call(ctx, rpc.Target{ID: pki.MemberID(id), Address: at}, name, body)
+	c.noteExpelled(err)
+	return answer, err
 }
 
 // callLeader calls the leader, which is another member.

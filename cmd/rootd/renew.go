@@ -28,6 +28,35 @@ func (c *cluster) handleRenew(_ context.Context, from pki.Peer, request []byte) 
 	return json.Marshal(renewAnswer{chain, c.keychain.Load().Bundle.PEM()})
 }
 
+// renewNow replaces a certificate that is old when the member starts, if it keeps the CA's key: nobody would take it, so
+// nobody could be asked, and the first member may be the only one. Any other start leaves it to the renewer.
+func (c *cluster) renewNow(now time.Time) error {
+	k := c.keychain.Load()
+	if c.authority == nil || now.Before(k.Credential.RenewAt()) {
+		return nil
+	}
+	request, err := pki.NewRequest(k.Credential.Key())
+	if err != nil {
+		return err
+	}
+	self := k.Credential.Self()
+	chain, err := c.authority.Sign(request, self.Member, now, 0)
+	if err != nil {
+		return err
+	}
+	if k.Credential, err = pki.NewCredential(k.Credential.Key(), chain); err != nil {
+		return err
+	}
+	if !k.Bundle.Has(k.Credential.Self().CA) {
+		return nil // in the middle of a rotation of the CA
+	}
+	if err := c.m.dir.SaveKeys(k); err != nil {
+		return err
+	}
+	c.m.log.Info("certificate renewed", "expires", k.Credential.Self().NotAfter)
+	return c.keychain.Swap(k)
+}
+
 // askRenewal gets this member a new certificate: by its own CA key, or from the first member that has it.
 func (c *cluster) askRenewal(ctx context.Context, request []byte) ([]byte, *pki.Bundle, error) {
 	if c.authority != nil {

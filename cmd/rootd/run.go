@@ -234,7 +234,7 @@ func (m *member) serve(ctx context.Context) error {
 	})
 	g.Go(func() error {
 		defer stopAsking()
-		return m.replica.Run(logging)
+		return hint(m.replica.Run(logging), replica.ErrRemoved, removedHint)
 	})
 	if m.cluster != nil {
 		g.Go(func() error { return m.cluster.run(asking) })

@@ -28,6 +28,8 @@ type Refusal struct {
 	Way  string `json:"hint,omitempty"` // out; may be empty
 	// Forceable: the machine may join all the same, if its operator says so.
 	Forceable bool `json:"forceable,omitempty"`
+	// Known: the log has a member with this machine's key, so that the key must be kept whatever stands against this request.
+	Known bool `json:"known,omitempty"`
 
 	cause  error // at this end; nil: a member refused
 	local  bool  // found at this end; another member may answer better
@@ -43,7 +45,7 @@ func (r *Refusal) Hint() string { return r.Way }
 // Final reports whether a member refused for good, before anything was written to the log: to try the same again would not
 // help, and nothing was promised to this machine's key.
 func (r *Refusal) Final() bool {
-	return !r.local && !r.unsure && r.Code != CodeUnavailable && r.Code != CodeInternal
+	return !r.local && !r.unsure && !r.Known && r.Code != CodeUnavailable && r.Code != CodeInternal
 }
 
 // Unwrap returns what went wrong at this end, nil if a member refused.

@@ -124,6 +124,9 @@ func (s *Server) Serve(ctx context.Context, c net.Conn) error {
 	own := slices.DeleteFunc([]*Refusal{s.clock(r.Clock, arrived), s.version(r)}, func(r *Refusal) bool { return r == nil })
 	plan.Problems = append(own, plan.Problems...)
 	slices.SortStableFunc(plan.Problems, func(a, b *Refusal) int { return order(a) - order(b) })
+	for _, p := range plan.Problems {
+		p.Known = plan.Again
+	}
 	plan.ServerClock = arrived
 	if err := out.send(kindPlan, plan); err != nil || r.DryRun {
 		return err
@@ -132,6 +135,9 @@ func (s *Server) Serve(ctx context.Context, c net.Conn) error {
 		return s.refuse(log, out, b)
 	}
 	offer, err := s.o.Admitter.Admit(ctx, r)
+	if refusal, ok := errors.AsType[*Refusal](err); ok && plan.Again {
+		refusal.Known = true
+	}
 	if err != nil {
 		return s.refuse(log, out, err)
 	}
