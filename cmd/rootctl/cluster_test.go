@@ -25,6 +25,7 @@ type fakeCluster struct {
 	removed  []admin.Former
 	tokens   map[join.TokenID]*join.Token
 	used     map[join.TokenID]pki.MemberID
+	keys     map[join.TokenID][32]byte // of who used it
 	settings []admin.Setting
 	address  string // of the join server
 	polls    int    // of Members, by the machine that has joined
@@ -39,7 +40,7 @@ func newFakeCluster(d *datadir.Dir) *fakeCluster {
 	}
 	own := d.Planet.Roots[0].Endpoints
 	c := &fakeCluster{
-		dir: d, tokens: map[join.TokenID]*join.Token{}, used: map[join.TokenID]pki.MemberID{},
+		dir: d, tokens: map[join.TokenID]*join.Token{}, used: map[join.TokenID]pki.MemberID{}, keys: map[join.TokenID][32]byte{},
 		members:  []admin.Member{m(1, "m1", "up", "leader", own...), m(2, "m2", "up", "voter", netip.MustParseAddrPort("5.6.7.10:9993")), m(3, "m3", "down", "voter")},
 		settings: []admin.Setting{{Key: "voters", Value: "5", Default: "5", Help: "most members that vote"}, {Key: "keep_alive", Value: "6h0m0s", Default: "6h0m0s", Help: "how often"}},
 	}
@@ -105,7 +106,7 @@ func (c *fakeCluster) Check(ctx context.Context, r *join.Request, note func(stri
 	}
 	p := &join.Plan{
 		Cluster: c.dir.Meta.Cluster, ClusterName: c.dir.Meta.ClusterLabel(), Root: c.dir.Identity.Address, Member: c.used[r.Token],
-		Again: c.used[r.Token] != 0, Planet: c.dir.PlanetRaw, Voters: 5,
+		Again: c.used[r.Token] != 0 && c.keys[r.Token] == r.KeyHash, Planet: c.dir.PlanetRaw, Voters: 5,
 	}
 	for _, m := range c.members {
 		p.Members = append(p.Members, join.Member{ID: pki.MemberID(m.ID), Name: m.Name, Address: m.Address, Endpoints: m.Endpoints, Version: m.Version, Status: m.Status})
@@ -140,7 +141,7 @@ func (c *fakeCluster) Admit(_ context.Context, r *join.Request) (*join.Offer, er
 	id := c.used[r.Token]
 	if id == 0 {
 		id = pki.MemberID(len(c.members) + 1)
-		c.used[r.Token] = id
+		c.used[r.Token], c.keys[r.Token] = id, r.KeyHash
 		c.members = append(c.members, admin.Member{ID: uint16(id), Name: r.Name, Status: "joining", Address: r.Address, Endpoints: r.Endpoints})
 	}
 	chain, err := c.dir.Authority.Sign(r.CSR, pki.Member{Cluster: c.dir.Authority.Cluster(), ID: id, Name: r.Name}, time.Now(), 0)
