@@ -11,6 +11,7 @@ import (
 
 	"github.com/rootd/rootd/cmd/internal/datadir"
 	"github.com/rootd/rootd/cmd/internal/procs"
+	"github.com/rootd/rootd/packetpath/vl1"
 	"github.com/rootd/rootd/transport/admin"
 	"github.com/rootd/rootd/transport/join"
 )
@@ -146,6 +147,11 @@ func TestCluster(t *testing.T) {
 	f.grow()
 	f.grow()
 	f.waitMembers("m1 up voter", "m2 up voter", "m3 up voter")
+	for _, s := range [][2]string{{"member_suspect_after", "4s"}, {"member_down_after", "8s"}} { // the health of members is reported every 2 s
+		if _, err := f.admin(0).SetSetting(longDeadline(t), s[0], s[1]); err != nil {
+			t.Fatal(err)
+		}
+	}
 
 	// A peer of one member is a peer of all.
 	planet := readPlanet(t, f.members[0])
@@ -174,6 +180,20 @@ func TestCluster(t *testing.T) {
 	}
 	f.waitMembers("m1 up voter", "m2 up voter", "m3 up voter")
 	waitKnown(t, f.members[0], survivor.id.Address)
+
+	for _, part := range []struct {
+		name string
+		run  func(*fleet, *vl1.World, *device)
+	}{{"leader killed", (*fleet).leaderKilled}, {"no quorum", (*fleet).noQuorum}, {"removed", (*fleet).removed}} {
+		ok := t.Run(part.name, func(t *testing.T) {
+			sub := *f
+			sub.T = t
+			part.run(&sub, planet, known)
+		})
+		if !ok {
+			return // the members are not as the next part expects them
+		}
+	}
 }
 
 func (f *fleet) waitStatus(at int, name, want string) {

@@ -21,6 +21,7 @@ type device struct {
 	key   vl1.Key
 	conn  *net.UDPConn
 	heard chan vl1.Packet // what is no ECHO, decrypted
+	peers chan vl1.Packet // what comes from others by way of the root, as it came
 }
 
 // devices returns n clients of the root at addr, with identities that are ready made. They have not spoken yet.
@@ -37,7 +38,7 @@ func devices(t *testing.T, n int, planet *vl1.World, addr netip.AddrPort) []*dev
 		if err != nil {
 			t.Fatal(err)
 		}
-		d := &device{id: id, root: planet.Roots[0].Identity, world: planet, heard: make(chan vl1.Packet, 64)}
+		d := &device{id: id, root: planet.Roots[0].Identity, world: planet, heard: make(chan vl1.Packet, 64), peers: make(chan vl1.Packet, 64)}
 		if d.key, err = id.Agree(&d.root.Key); err != nil {
 			t.Fatal(err)
 		}
@@ -70,7 +71,14 @@ func (d *device) listen() {
 			continue
 		}
 		p, err := vl1.ParsePacket(append([]byte(nil), buf[:n]...))
-		if err != nil || p.Source() != d.root.Address {
+		if err != nil {
+			continue
+		}
+		if p.Source() != d.root.Address {
+			select {
+			case d.peers <- p:
+			default:
+			}
 			continue
 		}
 		id := p.ID()
