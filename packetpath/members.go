@@ -219,7 +219,7 @@ func homes(state *fsm.State, g *vl1.Group) (first, second table.MemberID) {
 	var best, next uint64
 	for i := range state.Members {
 		m := &state.Members[i]
-		if !serves(state, m) {
+		if m.Status != fsm.StatusUp {
 			continue
 		}
 		h := mix(g.Network ^ uint64(m.ID)<<48)
@@ -234,9 +234,6 @@ func homes(state *fsm.State, g *vl1.Group) (first, second table.MemberID) {
 	}
 	return first, second
 }
-
-// serves reports whether a member may keep groups: it is up, by the log.
-func serves(_ *fsm.State, m *fsm.Member) bool { return m.Epoch != 0 }
 
 // mix is the finalizer of splitmix64: all members must compute the same, so it has no seed.
 func mix(x uint64) uint64 {

@@ -197,6 +197,28 @@ func TestMulticastAcrossMembers(t *testing.T) {
 	})
 }
 
+// A member that is down keeps no groups: what clients say again goes to those that are up.
+func TestMulticastLeavesAMemberThatIsDown(t *testing.T) {
+	inCluster(t, 3, nil, func(l *lab) {
+		const groups = 40
+		time.Sleep(time.Minute)
+		l.apply(&fsm.Health{Reports: []fsm.HealthReport{{Member: 1, Epoch: 1}, {Member: 2, Epoch: 1}}})
+		l.apply(&fsm.MemberDown{ID: 3, Epoch: 1})
+		c := l.clientAt(0, 1, "192.0.2.7:1").attach()
+		all := make([]vl1.Group, groups)
+		for i := range all {
+			all[i] = vl1.Group{Network: 0x8056c2e21c000001, ADI: uint32(i)}
+		}
+		c.send(vl1.AppendMulticastLike(c.packet(vl1.VerbMulticastLike), all...))
+		synctest.Wait()
+		for i, want := range []int{groups, groups, 0} {
+			if held := l.nodes[i].root.Stats().Groups.Pairs; held != want {
+				t.Errorf("member %d holds %d groups, want %d", i+1, held, want)
+			}
+		}
+	})
+}
+
 func TestFencedMemberIsSilent(t *testing.T) {
 	inCluster(t, 2, nil, func(l *lab) {
 		a, b := l.pair(forms["v4"])
