@@ -2,7 +2,6 @@ package packetpath
 
 import (
 	"bufio"
-	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -81,7 +80,6 @@ func newBench(tb testing.TB) *bench {
 	r := New(Options{
 		Sockets:  sockets,
 		Identity: ids[0], View: machine.View(), Sink: deaf{}, Groups: gather.New(gather.Options{}), Limits: limits,
-		Log: slog.New(slog.DiscardHandler),
 	})
 	b := &bench{w: r.newWorker(0), plain: make([]byte, vl1.MaxPacket)}
 	b.w.now = 1e12

@@ -8,7 +8,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"os"
 	"sync"
@@ -101,7 +100,7 @@ func (n *node) start(change func(*packetpath.Options)) {
 	n.Helper()
 	o := packetpath.Options{
 		Member: n.id, Identity: n.self, View: n.fsm.View(), Sink: n, Groups: gather.New(gather.Options{}),
-		Limits: packetpath.DefaultLimits(), Version: packetpath.Version{Major: 1}, Log: slog.New(slog.DiscardHandler),
+		Limits: packetpath.DefaultLimits(), Version: packetpath.Version{Major: 1},
 	}
 	if len(n.nodes) > 1 {
 		o.Link = func() packetpath.LinkSender { return &wire{from: n} }

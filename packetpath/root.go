@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -41,7 +40,6 @@ type Options struct {
 	KeepWarm time.Duration // silence after which a peer's path is kept open by an ECHO; 0 is never
 	AES      bool          // encrypt with AES-GMAC-SIV for clients whose HELLO allows it; it is always understood
 	Moons    []Moon        // handed to clients that ask for them or hold an older version
-	Log      *slog.Logger
 }
 
 // Moon is a signed world that clients orbit beside their planet.
@@ -64,7 +62,6 @@ type Root struct {
 	version   Version
 	keepWarm  time.Duration
 	aes       bool
-	log       *slog.Logger
 	moons     map[uint64]Moon // by world ID; never changes
 	started   time.Time
 	startedMS int64
@@ -89,7 +86,7 @@ func New(o Options) *Root {
 	now := time.Now()
 	r := &Root{
 		sockets: o.Sockets, member: o.Member, link: o.Link, self: o.Identity, view: o.View, sink: o.Sink, groups: o.Groups, limits: o.Limits, version: o.Version,
-		keepWarm: o.KeepWarm, aes: o.AES, log: o.Log,
+		keepWarm: o.KeepWarm, aes: o.AES,
 		started: now, startedMS: now.UnixMilli(),
 		sessions:  newSessionTable(o.Limits.MaxSessions),
 		queues:    queues{known: make(chan job, knownQueue), unknown: make(chan job, o.Limits.ValidationQueue)},

@@ -149,7 +149,6 @@ func peerShow(ctx context.Context, e *env, text string) error {
 		"last seen", ago(e.now(), p.LastSeen),
 		"planet", planet,
 		"state", stateWord(p),
-		"groups", count(p.Groups),
 	)
 	if len(p.Paths) == 0 {
 		e.printf("no paths\n")

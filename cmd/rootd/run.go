@@ -197,7 +197,7 @@ func (m *member) wire() error {
 			IntroductionBurst: cfg.Relay.IntroductionBurst,
 			MaxSessions:       cfg.Peers.MaxSessions,
 		},
-		Version: parseSoftwareVersion(build.Current().Version), KeepWarm: cfg.Peers.KeepWarm, AES: cfg.Crypto.AES, Moons: moons, Log: m.log,
+		Version: parseSoftwareVersion(build.Current().Version), KeepWarm: cfg.Peers.KeepWarm, AES: cfg.Crypto.AES, Moons: moons,
 	})
 	if m.cluster != nil {
 		m.cluster.receiver = m.root.NewReceiver()

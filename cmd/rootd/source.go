@@ -62,7 +62,7 @@ func (s source) Status(context.Context) (*admin.Status, error) {
 		Cluster: admin.ClusterStatus{Name: state.Cluster.Name, ID: m.dir.Meta.Cluster, Members: len(state.Members)},
 		Raft: admin.RaftStatus{
 			State: raft.State, Term: raft.Term, Leader: m.memberName(raft.LeaderID), AppliedIndex: raft.AppliedIndex,
-			CommitIndex: raft.CommitIndex, LastIndex: raft.LastIndex, LogBytes: raft.LogBytes,
+			CommitIndex: raft.CommitIndex, LastIndex: raft.LastIndex, SnapshotIndex: raft.SnapshotIndex, LogBytes: raft.LogBytes,
 		},
 		Totals: admin.Totals{
 			PacketsReceived: stats.Counters[packetpath.Received], PacketsSent: stats.Counters[packetpath.Sent],

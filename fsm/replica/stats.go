@@ -2,6 +2,7 @@ package replica
 
 import (
 	"os"
+	"strconv"
 	"sync/atomic"
 	"time"
 )
@@ -20,6 +21,7 @@ type Stats struct {
 	LastIndex     uint64 // of the log on this disk
 	CommitIndex   uint64
 	AppliedIndex  uint64 // as Raft counts
+	SnapshotIndex uint64 // of the last entry that a snapshot holds
 	ViewIndex     uint64 // as the view shows
 	NotedIndex    uint64 // the index known to be committed after a restart at this moment
 	LastContact   time.Duration
@@ -66,6 +68,7 @@ func (r *Replica) Stats() Stats {
 	s.State = stateName(node.State())
 	s.Term = node.CurrentTerm()
 	s.LastIndex, s.CommitIndex, s.AppliedIndex = node.LastIndex(), node.CommitIndex(), node.AppliedIndex()
+	s.SnapshotIndex, _ = strconv.ParseUint(node.Stats()["last_snapshot_index"], 10, 64) // Raft tells it nowhere else
 	s.LeaderID, _ = r.Leader()
 	if at := node.LastContact(); !at.IsZero() {
 		s.LastContact = time.Since(at)

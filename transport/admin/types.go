@@ -135,7 +135,6 @@ type Peer struct {
 	OnPlanet  bool        `json:"on_planet"`        // carries the current one
 	Session   bool        `json:"session"`          // has soft state at the member that answers
 	Confirmed bool        `json:"confirmed"`        // has a confirmed path there
-	Groups    int         `json:"groups"`           // multicast subscriptions at the member that answers
 	Paths     []Path      `json:"paths"`            // at most one attachment per family, live paths first
 }
 
