@@ -163,8 +163,6 @@ func (p *Proposer) collect() {
 			p.add(parcel.facts[i].address, &parcel.facts[i].fact)
 		}
 	}
-	p.count.pending.Store(int64(len(p.pending)))
-	p.count.pendingAlive.Store(int64(len(p.alive)))
 }
 
 // add merges one fact, the newest about its peer.
@@ -186,6 +184,10 @@ func (p *Proposer) add(a vl1.Address, f *fact) {
 
 // launch sends entries on their way while there are changes due and entries to spare. If all is set, everything is due.
 func (p *Proposer) launch(ctx context.Context, wg *sync.WaitGroup, all bool) {
+	defer func() { // what is pending may turn out to be known, and then no landing comes to count again
+		p.count.pending.Store(int64(len(p.pending)))
+		p.count.pendingAlive.Store(int64(len(p.alive)))
+	}()
 	now := time.Now()
 	if now.Before(p.retryAt) && !all {
 		return
