@@ -71,12 +71,12 @@ type clusterSockets struct {
 	udp udp.Conn
 }
 
-func listenCluster(at netip.AddrPort) (*clusterSockets, error) {
-	l, err := mux.ListenTCP(context.Background(), at.String())
+func listenCluster(ctx context.Context, p *platform, at netip.AddrPort) (*clusterSockets, error) {
+	l, err := p.listenTCP(ctx, at.String())
 	if err != nil {
 		return nil, err
 	}
-	c, err := udp.Listen(netip.AddrPortFrom(at.Addr(), l.Addr().(*net.TCPAddr).AddrPort().Port()), udp.Options{})
+	c, err := p.listenUDP(netip.AddrPortFrom(at.Addr(), l.Addr().(*net.TCPAddr).AddrPort().Port()), udp.Options{})
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
@@ -104,7 +104,7 @@ func newCluster(ctx context.Context, m *member, s *clusterSockets) (*cluster, er
 		return nil, err
 	}
 	if c.mux, err = mux.New(mux.Options{
-		Keychain: c.keychain, Verifier: verifier, Listener: s.tcp, Dial: mux.DialTCP, Logger: m.log,
+		Keychain: c.keychain, Verifier: verifier, Listener: s.tcp, Dial: m.platform.dialTCP, Logger: m.log,
 	}); err != nil {
 		return nil, err
 	}

@@ -91,23 +91,21 @@ func (h *health) observe() {
 	m := h.m
 	now := time.Now()
 	stats, log := m.root.Stats(), m.replica.Stats()
-	var usage syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &usage)
-	cpu := time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+	used := m.platform.usage()
 	received := stats.Counters[packetpath.Received]
 
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	r := fsm.HealthReport{
-		Member: m.id, Epoch: uint16(m.sightings.epoch.Load()), RSS: residentBytes(), Sessions: uint32(stats.Sessions),
+		Member: m.id, Epoch: uint16(m.sightings.epoch.Load()), RSS: used.resident, Sessions: uint32(stats.Sessions),
 		LogLag: uint32(log.LastIndex - min(log.LastIndex, log.AppliedIndex)), DiskFree: diskFree(m.dir.Path),
 	}
 	if d := now.Sub(h.at); !h.at.IsZero() && d > 0 {
-		r.CPU = uint16(min(1000, float64(cpu-h.cpu)/float64(d)/float64(runtime.NumCPU())*1000))
+		r.CPU = uint16(min(1000, float64(used.cpu-h.cpu)/float64(d)/float64(runtime.NumCPU())*1000))
 		r.PPS = uint32(float64(received-h.received) / d.Seconds())
 	}
 	r.Load = r.CPU // what a member can carry is bounded by its processors first
-	h.cpu, h.received, h.at, h.report = cpu, received, now, r
+	h.cpu, h.received, h.at, h.report = used.cpu, received, now, r
 }
 
 // look greets the public endpoints of all other members, one member at a time, spread over the interval.

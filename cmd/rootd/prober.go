@@ -27,6 +27,8 @@ const (
 // prober greets endpoints as a client would: whether a root answers is seen from outside or not at all. It has an
 // identity of its own for that, made when it is first needed and known to the cluster as any client's is.
 type prober struct {
+	dial func(to netip.AddrPort) (net.Conn, error)
+
 	mu sync.Mutex // guards id while it is made
 	id *vl1.SecretIdentity
 }
@@ -71,7 +73,7 @@ func (p *prober) greet(ctx context.Context, who vl1.Identity, at netip.AddrPort)
 	if err != nil {
 		return 0, err
 	}
-	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(at))
+	conn, err := p.dial(at)
 	if err != nil {
 		return 0, fmt.Errorf("no way there: %w", errors.Unwrap(err))
 	}
@@ -100,7 +102,7 @@ func (p *prober) greet(ctx context.Context, who vl1.Identity, at netip.AddrPort)
 }
 
 // answered reads until the answer has come, or the deadline.
-func answered(conn *net.UDPConn, helloID uint64, key *vl1.Key) bool {
+func answered(conn net.Conn, helloID uint64, key *vl1.Key) bool {
 	buf := make([]byte, vl1.MaxPacket)
 	for {
 		n, err := conn.Read(buf)

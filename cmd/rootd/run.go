@@ -32,6 +32,7 @@ import (
 // member is a running rootd: what the packages below made of the configuration, wired together.
 type member struct {
 	cfg       *Config
+	platform  *platform
 	name      string
 	id        table.MemberID // in the log
 	log       *slog.Logger
@@ -56,22 +57,29 @@ type member struct {
 // run is the life of rootd. It opens everything that can be refused first, sockets before files, so that a refusal
 // leaves the disk as it was; then it serves until ctx ends.
 func run(ctx context.Context, cfg *Config, stderr io.Writer) (err error) {
-	m := &member{cfg: cfg, name: cfg.MemberName(), log: newLogger(cfg.Log, stderr), started: time.Now()}
+	m := newMember(cfg, thisMachine(), newLogger(cfg.Log, stderr))
 	defer func() { err = errors.Join(err, m.close()) }()
 	if err := m.open(ctx, stderr); err != nil {
 		return err
 	}
+	// Hashing strangers' identities has threads of its own, of low priority; without processors of their own in Go's
+	// eyes they would hold up the packet path all the same.
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + cfg.ValidationWorkers())
 	return m.serve(ctx)
+}
+
+func newMember(cfg *Config, p *platform, log *slog.Logger) *member {
+	return &member{cfg: cfg, platform: p, name: cfg.MemberName(), log: log, started: time.Now(), prober: prober{dial: p.dialUDP}}
 }
 
 func (m *member) open(ctx context.Context, stderr io.Writer) error {
 	cfg := m.cfg
-	cfg.UDP.Workers, cfg.Limits.ValidationWorkers = cfg.Workers(), cfg.ValidationWorkers() // before serve raises GOMAXPROCS
+	cfg.UDP.Workers, cfg.Limits.ValidationWorkers = cfg.Workers(), cfg.ValidationWorkers() // before run raises GOMAXPROCS
 	var err error
 	if m.notify, err = newNotifier(); err != nil {
 		return err
 	}
-	if m.sockets, err = packetpath.Listen(cfg.Listen, cfg.Workers(), udp.Listen, udp.Options{
+	if m.sockets, err = packetpath.Listen(cfg.Listen, cfg.Workers(), m.platform.listenUDP, udp.Options{
 		RecvBuffer: int(cfg.UDP.ReceiveBuffer), SendBuffer: int(cfg.UDP.SendBuffer),
 	}); err != nil {
 		return hint(err, syscall.EADDRINUSE, "stop what uses the port (another rootd, zerotier-one), or choose another one with -listen")
@@ -82,7 +90,7 @@ func (m *member) open(ctx context.Context, stderr io.Writer) error {
 		}
 	}
 	if cfg.Cluster.Listen.IsValid() {
-		if m.ports, err = listenCluster(cfg.Cluster.Listen); err != nil {
+		if m.ports, err = listenCluster(ctx, m.platform, cfg.Cluster.Listen); err != nil {
 			return hint(err, syscall.EADDRINUSE, "choose another address with -cluster-listen, or \"off\" if this root will never have a second member")
 		}
 	}
@@ -117,7 +125,7 @@ func (m *member) open(ctx context.Context, stderr io.Writer) error {
 			"one of the two was replaced: put the right pair back from a backup",
 		}
 	}
-	if m.admin, err = admin.Listen(cfg.AdminSocket()); err != nil {
+	if m.admin, err = m.platform.listenAdmin(cfg.AdminSocket()); err != nil {
 		return err
 	}
 	return m.wire()
@@ -208,10 +216,6 @@ func (m *member) wire() error {
 // serve runs everything and returns when all of it has ended. The order of the end: no more packets; what they
 // brought about goes into the log; the log is closed. The admin socket and the metrics stay until then.
 func (m *member) serve(ctx context.Context) error {
-	// Hashing strangers' identities has threads of its own, of low priority; without processors of their own in Go's
-	// eyes they would hold up the packet path all the same.
-	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + m.cfg.ValidationWorkers())
-
 	g, serving := errgroup.WithContext(ctx)
 	last := context.WithoutCancel(ctx)
 	proposing, stopProposing := context.WithCancel(last)

@@ -69,7 +69,7 @@ func (s source) Status(context.Context) (*admin.Status, error) {
 			Relayed: stats.Counters[packetpath.Relayed], Validated: stats.Counters[packetpath.NewcomersAccepted],
 			Refused: stats.Counters[packetpath.NewcomersInvalid],
 		},
-		Memory: residentBytes(), Endpoints: m.endpoints(),
+		Memory: m.platform.usage().resident, Endpoints: m.endpoints(),
 	}
 	for _, c := range drops {
 		st.Totals.Dropped += stats.Counters[c]
@@ -284,17 +284,4 @@ func parseSoftwareVersion(text string) packetpath.Version {
 		return packetpath.Version{}
 	}
 	return v
-}
-
-// residentBytes is the memory of the process, 0 where the system does not tell.
-func residentBytes() uint64 {
-	b, err := os.ReadFile("/proc/self/statm")
-	if err != nil {
-		return 0
-	}
-	var size, resident uint64
-	if _, err := fmt.Sscan(string(b), &size, &resident); err != nil {
-		return 0
-	}
-	return resident * uint64(os.Getpagesize())
 }
