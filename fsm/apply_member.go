@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/rootd/rootd/fsm/table"
 )
 
 // Refusals of entries about members.
@@ -89,13 +91,31 @@ func (f *FSM) memberDown(c *MemberDown) error {
 		return fmt.Errorf("%w: %d", ErrMemberUnknown, c.ID)
 	case m.Status != StatusUp || m.Epoch != c.Epoch:
 		return fmt.Errorf("%w: %d of %s, which is at %d and %s", ErrEpoch, c.Epoch, m.Name, m.Epoch, m.Status)
-	case f.st.Silence(m) < f.st.Settings.MemberDownAfter:
+	case c.Cause == DownSilent && f.st.Silence(m) < f.st.Settings.MemberDownAfter:
 		return fmt.Errorf("%w: %s reported %s before the last health entry", ErrMemberAlive, m.Name, f.st.Silence(m))
+	case c.Cause == DownLost && !f.st.lostTo(m.ID, c.Witnesses):
+		return fmt.Errorf("%w: only %d others do not hear %s", ErrMemberAlive, len(c.Witnesses), m.Name)
 	}
 	down := *m
 	down.Status, down.Epoch = StatusDown, nextEpoch(m.Epoch)
 	f.setMember(&down)
 	return nil
+}
+
+// lostTo reports whether the witnesses are most of the other members that are up.
+func (s *State) lostTo(id table.MemberID, witnesses []table.MemberID) bool {
+	up, say := 0, 0
+	for i := range s.Members {
+		m := &s.Members[i]
+		if m.ID == id || m.Status != StatusUp {
+			continue
+		}
+		up++
+		if slices.Contains(witnesses, m.ID) {
+			say++
+		}
+	}
+	return say > up/2
 }
 
 func (f *FSM) health(c *Health) {

@@ -176,13 +176,50 @@ func readMemberRemove(r *reader) *MemberRemove {
 }
 
 func (c *MemberDown) appendPayload(b []byte) ([]byte, error) {
-	if c.ID == 0 || c.Epoch == 0 {
-		return b, fmt.Errorf("%w: member or epoch 0", ErrMalformed)
+	if why := c.check(); why != "" {
+		return b, fmt.Errorf("%w: %s", ErrMalformed, why)
 	}
-	return binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(b, uint16(c.ID)), c.Epoch), nil
+	b = binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(b, uint16(c.ID)), c.Epoch)
+	b = binary.BigEndian.AppendUint16(append(b, byte(c.Cause)), uint16(len(c.Witnesses)))
+	for _, w := range c.Witnesses {
+		b = binary.BigEndian.AppendUint16(b, uint16(w))
+	}
+	return b, nil
 }
 
-func readMemberDown(r *reader) *MemberDown { return &MemberDown{ID: r.member(), Epoch: r.epoch()} }
+func (c *MemberDown) check() string {
+	switch {
+	case c.ID == 0 || c.Epoch == 0:
+		return "member or epoch 0"
+	case c.Cause > DownStopped:
+		return "unknown cause"
+	case len(c.Witnesses) > MaxReports:
+		return "too many witnesses"
+	case c.Cause != DownLost && len(c.Witnesses) > 0:
+		return "witnesses of something else than a loss"
+	}
+	for i, w := range c.Witnesses {
+		if w == 0 || w == c.ID || i > 0 && w <= c.Witnesses[i-1] {
+			return "witnesses are not other members, ascending"
+		}
+	}
+	return ""
+}
+
+func readMemberDown(r *reader) *MemberDown {
+	c := &MemberDown{ID: r.member(), Epoch: r.epoch(), Cause: DownCause(r.byte())}
+	n := int(r.uint16())
+	for range n {
+		if r.bad != "" {
+			return c
+		}
+		c.Witnesses = append(c.Witnesses, r.member())
+	}
+	if why := c.check(); why != "" {
+		r.fail(why)
+	}
+	return c
+}
 
 func (c *Health) appendPayload(b []byte) ([]byte, error) {
 	if len(c.Reports) > MaxReports {

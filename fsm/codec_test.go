@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/rootd/rootd/fsm"
+	"github.com/rootd/rootd/fsm/table"
 	"github.com/rootd/rootd/packetpath/vl1"
 )
 
@@ -35,7 +36,7 @@ func TestEntriesAreWhatTheDocumentationDraws(t *testing.T) {
 		"token revoke":    {&fsm.TokenRevoke{ID: fsm.TokenID{1}}, "01" + zeroes(7)},
 		"member join":     {&fsm.MemberJoin{ID: 2, Token: fsm.TokenID{1}, KeyHash: fsm.KeyHash{9}, Feature: 3, Name: "x", Address: "a:1", Version: "v"}, "0002 01" + zeroes(7) + "09" + zeroes(31) + "0003 01 78 03 613a31 01 76 00"},
 		"member remove":   {&fsm.MemberRemove{ID: 2, Force: true}, "0002 01"},
-		"member down":     {&fsm.MemberDown{ID: 2, Epoch: 7}, "0002 0007"},
+		"member down":     {&fsm.MemberDown{ID: 2, Epoch: 7, Cause: fsm.DownLost, Witnesses: []table.MemberID{1, 3}}, "0002 0007 01 0002 0001 0003"},
 		"health": {
 			&fsm.Health{Reports: []fsm.HealthReport{{Member: 1, Epoch: 2, Load: 3, CPU: 4, RSS: 5, PPS: 6, Sessions: 7, LogLag: 8, DiskFree: 9, Probes: []fsm.Probe{{Member: 2, Asked: 3, Answered: 1, RTT: 4}}}}},
 			"0001 0001 0002 0003 0004 0000000000000005 00000006 00000007 00000008 0000000000000009 01 0002 00000003 00000001 00000004",

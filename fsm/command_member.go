@@ -92,13 +92,25 @@ type Probe struct {
 	RTT      uint32         // µs: shortest round trip to the member; 0: unknown
 }
 
-// MemberDown ends the life of a member that stopped reporting: its attachments are stale, and its status is
-// [StatusDown] until its next [MemberUp]. Refused with [ErrEpoch] if Epoch is not its current one, and with
-// [ErrMemberAlive] if it reported within the setting member_down_after.
+// MemberDown ends the life of a member: its attachments are stale, and its status is [StatusDown] until its next
+// [MemberUp]. Refused with [ErrEpoch] if Epoch is not its current one, and with [ErrMemberAlive] if the cause does not
+// hold.
 type MemberDown struct {
-	ID    table.MemberID // not 0
-	Epoch uint16
+	ID        table.MemberID // not 0
+	Epoch     uint16
+	Cause     DownCause
+	Witnesses []table.MemberID // if lost: who does not hear it any more, ascending; at most [MaxReports]
 }
+
+// DownCause is why a member is declared down. The numbers are part of the log format.
+type DownCause uint8
+
+// The causes.
+const (
+	DownSilent  DownCause = 0 // it did not report for the setting member_down_after
+	DownLost    DownCause = 1 // most of the other members that are up hear nothing of it any more
+	DownStopped DownCause = 2 // it says so itself, as its last word
+)
 
 // Kind implements [Command].
 func (*TokenCreate) Kind() Kind { return KindTokenCreate }

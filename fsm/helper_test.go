@@ -220,7 +220,13 @@ func memberCommands() *rapid.Generator[fsm.Command] {
 			j := join(id)
 			return &fsm.MemberUp{ID: id, Name: j.Name, Address: j.Address, Endpoints: j.Endpoints, KeyHash: fsm.KeyHash{byte(memberIDs().Draw(t, "key"))}, Feature: 1}
 		case 6:
-			return &fsm.MemberDown{ID: id, Epoch: epoch}
+			down := &fsm.MemberDown{ID: id, Epoch: epoch, Cause: fsm.DownCause(rapid.IntRange(0, 2).Draw(t, "cause"))}
+			for i := table.MemberID(1); i <= 3 && down.Cause == fsm.DownLost; i++ {
+				if i != id && rapid.Bool().Draw(t, "witness") {
+					down.Witnesses = append(down.Witnesses, i)
+				}
+			}
+			return down
 		case 7:
 			return &fsm.MemberRemove{ID: id, Force: rapid.Bool().Draw(t, "force")}
 		}
@@ -256,6 +262,6 @@ func examples() []fsm.Command {
 			{Member: 1, Epoch: 1, Load: 10, CPU: 20, RSS: 30, PPS: 40, Sessions: 50, LogLag: 60, DiskFree: 70, Probes: []fsm.Probe{{Member: 2, Asked: 3, Answered: 1, RTT: 80_000}}},
 			{Member: 2, Epoch: 1},
 		}},
-		&fsm.MemberDown{ID: 2, Epoch: 1},
+		&fsm.MemberDown{ID: 2, Epoch: 1, Cause: fsm.DownLost, Witnesses: []table.MemberID{1, 3}},
 	}
 }

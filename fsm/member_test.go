@@ -153,6 +153,37 @@ func TestTokensAreBounded(t *testing.T) {
 	}
 }
 
+// A member is lost when more than half of the others that are up say so, and down when it says so itself.
+func TestLostOrStopped(t *testing.T) {
+	m := newCluster(t)
+	for id := table.MemberID(2); id <= 5; id++ {
+		m.admit(id)
+	}
+	for _, c := range []struct {
+		down fsm.MemberDown
+		err  error
+	}{
+		{fsm.MemberDown{ID: 2, Epoch: 1, Cause: fsm.DownLost, Witnesses: []table.MemberID{1, 3}}, fsm.ErrMemberAlive},
+		{fsm.MemberDown{ID: 2, Epoch: 1, Cause: fsm.DownLost, Witnesses: []table.MemberID{1, 3, 77}}, fsm.ErrMemberAlive},
+		{fsm.MemberDown{ID: 2, Epoch: 2, Cause: fsm.DownLost, Witnesses: []table.MemberID{1, 3, 4}}, fsm.ErrEpoch},
+		{fsm.MemberDown{ID: 2, Epoch: 1, Cause: fsm.DownLost, Witnesses: []table.MemberID{1, 3, 4}}, nil},
+		// Who is down is no witness, and is not needed as one.
+		{fsm.MemberDown{ID: 3, Epoch: 1, Cause: fsm.DownLost, Witnesses: []table.MemberID{1, 2}}, fsm.ErrMemberAlive},
+		{fsm.MemberDown{ID: 3, Epoch: 1, Cause: fsm.DownLost, Witnesses: []table.MemberID{1, 5}}, nil},
+		{fsm.MemberDown{ID: 4, Epoch: 1, Cause: fsm.DownStopped}, nil},
+		{fsm.MemberDown{ID: 4, Epoch: 1, Cause: fsm.DownStopped}, fsm.ErrEpoch},
+	} {
+		if r := m.do(&c.down); !errors.Is(r.Err, c.err) {
+			t.Errorf("%+v: %v, want %v", c.down, r.Err, c.err)
+		}
+	}
+	for id, want := range map[table.MemberID]fsm.Status{1: fsm.StatusUp, 2: fsm.StatusDown, 3: fsm.StatusDown, 4: fsm.StatusDown, 5: fsm.StatusUp} {
+		if s := m.status(id); s != want {
+			t.Errorf("member %d is %s, want %s", id, s, want)
+		}
+	}
+}
+
 // Silence counts only while someone listens: it is measured at the health entries.
 func TestSuspectThenDown(t *testing.T) {
 	m := newCluster(t)

@@ -51,7 +51,7 @@ func (m *model) member(c fsm.Command) {
 			}
 		}
 	case *fsm.MemberDown:
-		if x := m.members[c.ID]; x.status == fsm.StatusUp && x.epoch == c.Epoch && m.silence(x) >= 30_000 {
+		if x := m.members[c.ID]; x.status == fsm.StatusUp && x.epoch == c.Epoch && m.over(c, x) {
 			x.status = fsm.StatusDown
 			x.epoch++
 			m.members[c.ID] = x
@@ -63,6 +63,27 @@ func (m *model) member(c fsm.Command) {
 			m.removed[c.ID] = x.key
 		}
 	}
+}
+
+func (m *model) over(c *fsm.MemberDown, x modelMember) bool {
+	switch c.Cause {
+	case fsm.DownSilent:
+		return m.silence(x) >= 30_000
+	case fsm.DownStopped:
+		return true
+	}
+	up, say := 0, 0
+	for id, o := range m.members {
+		if id != c.ID && o.status == fsm.StatusUp {
+			up++
+			for _, w := range c.Witnesses {
+				if w == id {
+					say++
+				}
+			}
+		}
+	}
+	return 2*say > up
 }
 
 func (m *model) silence(x modelMember) int64 { return m.health - max(x.up, x.last) }

@@ -21,6 +21,9 @@ type Settings struct {
 	// MemberSuspectAfter is how long a member may be silent before it is suspect, MemberDownAfter before it is
 	// declared down. Keys "member_suspect_after", "member_down_after".
 	MemberSuspectAfter, MemberDownAfter time.Duration
+	// MemberLostAfter is how long most of the others must hear nothing of a member before it is declared down, 0: they
+	// are not asked. Key "member_lost_after".
+	MemberLostAfter time.Duration
 	// Voters is how many members vote at most; the others stand by. Key "voters".
 	Voters int
 
@@ -44,7 +47,7 @@ var ErrSetting = errors.New("setting refused")
 func DefaultSettings() Settings {
 	return Settings{
 		PeerExpiry: 30 * 24 * time.Hour, KeepAlive: 6 * time.Hour, MaxPeers: 50_000_000,
-		MemberSuspectAfter: 10 * time.Second, MemberDownAfter: 30 * time.Second, Voters: 5,
+		MemberSuspectAfter: 10 * time.Second, MemberDownAfter: 30 * time.Second, MemberLostAfter: 3 * time.Second, Voters: 5,
 	}
 }
 
@@ -55,6 +58,7 @@ func SettingKeys() []SettingKey {
 		{"keep_alive", d.KeepAlive.String(), "least time between two log entries that only say that a peer is still there (10m to 72h)"},
 		{"max_peers", strconv.Itoa(d.MaxPeers), "most peers that the cluster knows; new ones beyond are refused (1 to 1000000000)"},
 		{"member_down_after", d.MemberDownAfter.String(), "how long a member may be silent before it is declared down (5s to 1h)"},
+		{"member_lost_after", d.MemberLostAfter.String(), "how long most of the others must hear nothing of a member before it is declared down (1s to 1m; 0s: they are not asked)"},
 		{"member_suspect_after", d.MemberSuspectAfter.String(), "how long a member may be silent before it is suspect (2s to 10m)"},
 		{"peer_expiry", d.PeerExpiry.String(), "how long a peer that nobody sees stays known (1h to 87600h)"},
 		{"voters", strconv.Itoa(d.Voters), "most members that vote; the others stand by (1 to 9)"},
@@ -109,6 +113,8 @@ func (s *Settings) assign(key, value string) (string, error) {
 		return assignInt(&s.MaxPeers, key, value, d.MaxPeers, 1, 1_000_000_000)
 	case "member_down_after":
 		return assignDuration(&s.MemberDownAfter, key, value, d.MemberDownAfter, 5*time.Second, time.Hour)
+	case "member_lost_after":
+		return assignDuration(&s.MemberLostAfter, key, value, d.MemberLostAfter, 0, time.Minute)
 	case "member_suspect_after":
 		return assignDuration(&s.MemberSuspectAfter, key, value, d.MemberSuspectAfter, 2*time.Second, 10*time.Minute)
 	case "peer_expiry":
@@ -123,6 +129,9 @@ func (s *Settings) assign(key, value string) (string, error) {
 func (s *Settings) check() error {
 	if s.MemberSuspectAfter >= s.MemberDownAfter {
 		return fmt.Errorf("%w: member_suspect_after (%s) must be less than member_down_after (%s)", ErrSetting, s.MemberSuspectAfter, s.MemberDownAfter)
+	}
+	if s.MemberLostAfter > 0 && s.MemberLostAfter < time.Second {
+		return fmt.Errorf("%w: member_lost_after: %s is less than 1s, and not 0s", ErrSetting, s.MemberLostAfter)
 	}
 	return nil
 }

@@ -121,14 +121,19 @@ func (f *fleet) leaderKilled(planet *vl1.World, known *device) {
 	d.hello(f.T)
 	waitKnown(f.T, f.members[others[1]], d.id.Address)
 	logged := time.Since(began)
+	f.waitStatus(others[0], f.name(old), admin.StatusDown)
+	lost := time.Since(began)
+	if said := f.members[now].Process().Output(); !strings.Contains(said, "member is lost") {
+		f.Errorf("the others did not find out that the leader had died; its successor said:\n%s", said)
+	}
 	cancel()
 	var all talk
 	for range 2 * len(others) {
 		s := <-sums
 		all = talk{all.asked + s.asked, all.lost + s.lost, all.unanswered + s.unanswered, max(all.longest, s.longest)}
 	}
-	f.Logf("new leader %s after %v, new peer in the log of both after %v; %d requests, %d lost, %d unanswered, longest %v",
-		f.name(now), elected.Round(time.Millisecond), logged.Round(time.Millisecond), all.asked, all.lost, all.unanswered, all.longest.Round(time.Microsecond))
+	f.Logf("new leader %s after %v, new peer in the log of both after %v, old one down after %v; %d requests, %d lost, %d unanswered, longest %v",
+		f.name(now), elected.Round(time.Millisecond), logged.Round(time.Millisecond), lost.Round(time.Millisecond), all.asked, all.lost, all.unanswered, all.longest.Round(time.Microsecond))
 	if all.unanswered > 0 || all.lost > 2 || all.asked < 50 {
 		f.Errorf("of %d requests %d were lost, %d unanswered", all.asked, all.lost, all.unanswered)
 	}

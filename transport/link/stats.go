@@ -133,6 +133,16 @@ func (l *Link) RTT(member uint16) (RTT, bool) {
 	return at.rtt(), true
 }
 
+// Silence returns for how long nothing authentic has come from a member; false if it is not a member or nothing ever came.
+func (l *Link) Silence(member uint16) (time.Duration, bool) {
+	m := l.members.Load().get(member)
+	if m == nil {
+		return 0, false
+	}
+	heard := m.heard.Load()
+	return time.Duration(l.now() - heard), heard > 0
+}
+
 // Stats returns the state of the link.
 func (l *Link) Stats() Stats {
 	n := l.count()
