@@ -201,7 +201,7 @@ func TestHashStaysTheSame(t *testing.T) {
 		{Address: 5, HasKey: true, Key: key(1), Member: 1, Epoch: 1, V4: ep1, V6: netip.MustParseAddrPort("[2001:db8::1]:7"), Protocol: 11, Planet: 8},
 		{Address: 6, HasKey: true, Key: key(2)},
 	})
-	const want = "367b2db577efeac6da2aa9c1bf8a235f2df72d4dc1e9246a65cea369e4345693"
+	const want = "cc6b2074ac5c2d846a961c9ce215adeb842c9ea3a090533a006c8e001a1414a1"
 	if got := m.Hash().String(); got != want {
 		t.Errorf("hash %s, want %s", got, want)
 	}

@@ -52,6 +52,15 @@ func (r *reader) byte() byte {
 	return 0
 }
 
+// flag reads a byte that is 0 or 1.
+func (r *reader) flag(what string) bool {
+	b := r.byte()
+	if b > 1 {
+		r.fail(what + " is neither 0 nor 1")
+	}
+	return b == 1
+}
+
 func (r *reader) uint16() uint16 {
 	if b := r.take(2); b != nil {
 		return binary.BigEndian.Uint16(b)

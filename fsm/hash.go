@@ -17,7 +17,7 @@ func (h Hash) String() string { return hex.EncodeToString(h[:]) }
 
 // Hash returns the hash of the state: SHA-256 over
 //
-//	13  "rootd state 2"
+//	13  "rootd state 3"
 //	16  sum over all peers
 //	8   number of peers
 //	..  the meta block of a snapshot (persist_meta.go)
@@ -61,14 +61,19 @@ const (
 	hashD = 0xa54ff53a5f1d36f1
 )
 
-// hashRecord hashes the 123 bytes of a record, padded with zeroes to eight blocks of two big-endian words. For each
-// block, the first lane becomes fold(lane ^ word0, word1 ^ B), the second fold(lane ^ word1, word0 ^ D), where
+// hashRecord hashes the first 123 bytes of a record, padded with zeroes to eight blocks of two big-endian words, and, unless they are all
+// zero, the 24 bytes of its handoff, padded to two more: so a record without one has the hash that it always had. For each block, the first lane becomes fold(lane ^ word0, word1 ^ B), the second fold(lane ^ word1, word0 ^ D), where
 // fold is the xor of the halves of the 128-bit product. The lanes start as A and C and end with one more fold.
 func hashRecord(r *table.Record) (uint64, uint64) {
-	var buf [128]byte
-	appendRecord(buf[:0], r)
+	var buf [160]byte
+	appendPeer(buf[:0], r)
+	blocks := buf[:128]
+	if r.Handoff != (table.Handoff{}) {
+		appendHandoff(buf[128:128], &r.Handoff)
+		blocks = buf[:]
+	}
 	a, c := uint64(hashA), uint64(hashC)
-	for b := buf[:]; len(b) >= 16; b = b[16:] {
+	for b := blocks; len(b) >= 16; b = b[16:] {
 		w0, w1 := binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])
 		a = fold(a^w0, w1^hashB)
 		c = fold(c^w1, w0^hashD)

@@ -14,7 +14,7 @@ import (
 //
 //	offset size
 //	0      8    "rootdfsm"
-//	8      2    version of the format: 2; 1 is still read
+//	8      2    version of the format: 3; 1 and 2 are still read
 //	10     8    index of the last entry applied
 //	18     8    number of peers
 //	26     4    CRC-32C of all bytes before it
@@ -27,11 +27,11 @@ import (
 //	5      n    payload
 //	5+n    4    CRC-32C of all bytes of the block before it
 //
-// The payload of 'P' is 1 to 8192 records of 123 bytes (see appendRecord), in any order; that of 'M' is drawn at
+// The payload of 'P' is 1 to 8192 records of 147 bytes (see appendRecord), in any order; that of 'M' is drawn at
 // appendMeta. The payload of 'E' is the number of peers (8) and the state hash (32): what was read must have it.
 const (
 	snapshotMagic   = "rootdfsm"
-	snapshotVersion = 2
+	snapshotVersion = 3
 	snapshotHeader  = 30
 
 	blockMeta  = 'M'
@@ -137,9 +137,19 @@ func endBlock(w io.Writer, b []byte) error {
 //	114    2    revision
 //	116    6    position: three signed 16-bit components of a unit vector
 //	122    1    flags
-const recordSize = 123
+//	123    24   handoff, since version 3 of the snapshot: see appendHandoff
+const (
+	recordSize  = handoffAt + 24
+	handoffAt   = 123 // and the size of a record before version 3
+	handoffFrom = 3   // the version
+)
 
 func appendRecord(b []byte, r *table.Record) []byte {
+	return appendHandoff(appendPeer(b, r), &r.Handoff)
+}
+
+// appendPeer appends all of a record but its handoff.
+func appendPeer(b []byte, r *table.Record) []byte {
 	b = append(r.Address.Append(b), r.Key[:]...)
 	if r.V4.IsValid() {
 		b = appendEndpoint(b, r.V4)
@@ -165,7 +175,15 @@ func appendRecord(b []byte, r *table.Record) []byte {
 	return append(b, r.Flags)
 }
 
-func readRecord(r *reader, rec *table.Record) {
+// recordSizeOf is the size of a record in a snapshot of a version.
+func recordSizeOf(version uint16) int {
+	if version < handoffFrom {
+		return handoffAt
+	}
+	return recordSize
+}
+
+func readRecord(r *reader, rec *table.Record, version uint16) {
 	*rec = table.Record{Address: r.address()}
 	copy(rec.Key[:], r.take(len(rec.Key)))
 	if v4 := r.take(6); v4 != nil && [6]byte(v4) != [6]byte{} {
@@ -185,4 +203,7 @@ func readRecord(r *reader, rec *table.Record) {
 		rec.Position[i] = int16(r.uint16())
 	}
 	rec.Flags = r.byte()
+	if version >= handoffFrom {
+		readHandoff(r, &rec.Handoff)
+	}
 }

@@ -122,7 +122,7 @@ func (sr *snapshotReader) body(s *State, peers int) error {
 				return fmt.Errorf("meta block: %w", err)
 			}
 		case blockPeers:
-			if err := readPeers(s, b); err != nil {
+			if err := readPeers(s, b, sr.version); err != nil {
 				return fmt.Errorf("block %d: %w", sr.n-1, err)
 			}
 		case blockEnd:
@@ -131,14 +131,14 @@ func (sr *snapshotReader) body(s *State, peers int) error {
 	}
 }
 
-func readPeers(s *State, b []byte) error {
-	if len(b)%recordSize != 0 {
+func readPeers(s *State, b []byte, version uint16) error {
+	if len(b)%recordSizeOf(version) != 0 {
 		return fmt.Errorf("%w: %d bytes are not whole records", ErrMalformed, len(b))
 	}
 	r := reader{b: b}
 	var rec table.Record
 	for len(r.b) > 0 {
-		if readRecord(&r, &rec); r.bad != "" {
+		if readRecord(&r, &rec, version); r.bad != "" {
 			return r.end()
 		}
 		if err := s.peers.Put(&rec); err != nil {

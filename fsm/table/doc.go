@@ -11,18 +11,18 @@
 //
 // # Design
 //
-//	directory ──► segment ──► 1 to 8 blocks of slots:  one slot, 64 bytes, a peer without its key
-//	 by the first    by the   1 to 8 blocks of keys:   64 bytes a key, densely
+//	directory ──► segment ──► 1 to 8 blocks of slots:    64 bytes a peer, the hot part
+//	 by the first    by the   1 to 9 blocks of entries:  88 bytes a peer, key and handoff, densely
 //	 bits of Hash    next bits, linear probing
 //
-// A slot is one cache line, so that a packet costs one or two misses; keys are needed for WHOIS and for peers that this
-// member has not met, so they lie apart, and are dense although slots must not be. At 0.64 to 0.81 load, that is 145 to 180 bytes
+// A slot is one cache line, so that a packet costs one or two misses; entries are needed for WHOIS, for handoffs, and for peers that this
+// member has not met, so they lie apart, and are dense although slots must not be. At 0.64 to 0.81 load, that is 175 to 200 bytes
 // a peer. Blocks are all of one size, so what one segment gives back any other can use. The system's memory is taken in large
 // chunks and returned when the table as a whole is gone; a table never shrinks.
 //
 // Growth is by one segment at a time: see fillAfter. A slot is never moved or used twice within a segment: a deleted peer
 // leaves a tombstone, and the next rebuild of its segment, which comes after a few hundred new peers there at the latest, leaves
-// tombstones and stale keys behind. So a peer that exists is always found, and the longest Put is the copying of one
+// tombstones and stale entries behind. So a peer that exists is always found, and the longest Put is the copying of one
 // segment, about 1,600 peers, whatever the size of the table.
 //
 // Slots lie in the order of the hash, and [Frozen.Range] sorts what linear probing displaced: equal tables give equal
@@ -38,7 +38,8 @@
 //     after any change. A reader that finds word 0 even and the same before and after its copy has copied a state that
 //     existed. If it is odd, the reader takes the state before from a side copy; so it never waits, even for a writer that
 //     has lost its processor. See Table.overwrite and undo.
-//   - A key belongs to its slot: it is written before the slot points to it, and never again in the life of the segment.
+//   - An entry belongs to its slot: it is written before the slot points to it, and never again in the life of the segment. A
+//     peer whose key or handoff changes gets another entry.
 //   - A segment is current: the reader asks the directory again after it read. If the answer is still the same segment, no
 //     block had been given to another segment by then, since the writer takes a segment out of the directory first.
 //     Otherwise it begins again. Headers are Go objects and cannot come back as another segment while a reader has one.
@@ -54,5 +55,5 @@
 // # Limits
 //
 // A freeze that is never released makes every change of a page that was not saved yet cost a copy of 1 KiB, and keeps all replaced
-// segments. A table of n peers takes n times about 160 bytes for good, also when most of them are deleted.
+// segments. A table of n peers takes n times about 190 bytes for good, also when most of them are deleted.
 package table

@@ -24,7 +24,7 @@ type Frozen struct {
 //
 // Nothing is copied here. A freeze begins an epoch, and from then on the writer, before it changes a page of slots of an
 // older segment for the first time in the epoch, saves the page aside. A reader of the Frozen copies the page in the table, and
-// then looks whether it was saved: if not, no change had begun when it copied, since the save comes first. Keys do not
+// then looks whether it was saved: if not, no change had begun when it copied, since the save comes first. Entries do not
 // change, so they are not saved. A replaced segment stays as it is, in limbo. The directory is copied before its next change.
 func (t *Table) Freeze() *Frozen {
 	t.freezeMu.Lock()
@@ -60,14 +60,14 @@ func (f *Frozen) Len() int { return f.peers }
 // Range calls yield for every record at the freeze, in ascending order of [Hash], until it returns false. So two tables with
 // the same records give the same sequence, whatever their history. The record is used again for the next call.
 func (f *Frozen) Range(yield func(*Record) bool) {
-	type entry struct {
+	type live struct {
 		hash uint64
 		slot uint32
 	}
 	var (
 		slots = make([]words, maxBlocks*blockSlots)
-		order = make([]entry, 0, maxBlocks*blockSlots)
-		key   words
+		order = make([]live, 0, maxBlocks*blockSlots)
+		e     entry
 		r     Record
 	)
 	for i := 0; i < len(f.dir.segs); {
@@ -78,21 +78,21 @@ func (f *Frozen) Range(yield func(*Record) bool) {
 			f.readPage(s, first, page)
 			for j := range page {
 				if a := addressOf(page[j][0]); a != 0 && a != dead {
-					order = append(order, entry{Hash(a), first + uint32(j)})
+					order = append(order, live{Hash(a), first + uint32(j)})
 				}
 			}
 		}
-		slices.SortFunc(order, func(a, b entry) int {
+		slices.SortFunc(order, func(a, b live) int {
 			if a.hash < b.hash {
 				return -1
 			}
 			return 1
 		})
-		for _, e := range order {
-			w := &slots[e.slot]
-			s.loadKey(w.place(), &key)
+		for _, l := range order {
+			w := &slots[l.slot]
+			s.loadEntry(w.place(), &e)
 			r.unpack(w)
-			unpackKey(&key, &r.Key)
+			e.unpack(&r)
 			if !yield(&r) {
 				return
 			}

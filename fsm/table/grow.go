@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// How a table grows: a segment that has given out as many keys as its limit says is replaced by one with so many blocks that
+// How a table grows: a segment that has given out as many entries as its limit says is replaced by one with so many blocks that
 // it is filled to at most fillAfter; or, where maxBlocks are too few for that, by two, each for half of the range. So a
 // segment goes from 5 blocks to 6, 7, 8, and then to twice 5, and is between 0.64 and 0.81 full. Limits differ by segment,
 // within limitSpread, so that segments with the same number of peers, which the hash gives them, do not all grow at once.
@@ -61,7 +61,9 @@ func (t *Table) newSegment(prefix uint64, depth uint8, blocks int) (*segment, er
 func (t *Table) free(s *segment) {
 	for i := range s.hot {
 		t.mem.put(s.hot[i])
-		t.mem.put(s.ids[i].Load())
+	}
+	for i := range s.cold {
+		t.mem.put(s.cold[i].Load())
 	}
 }
 
@@ -156,7 +158,8 @@ func (t *Table) newHalves(s *segment) (low, high *segment, err error) {
 
 // copyInto adds every live peer of s to that half of its range that its hash belongs to.
 func (s *segment) copyInto(low, high *segment) error {
-	var w, key words
+	var w words
+	var e entry
 	for i := range s.slots {
 		sl := s.slot(i)
 		sl.load(&w)
@@ -169,8 +172,8 @@ func (s *segment) copyInto(low, high *segment) error {
 		if h>>(63-s.depth)&1 != 0 {
 			to = high
 		}
-		s.loadKey(w.place(), &key)
-		place, err := to.addKey(&key)
+		s.loadEntry(w.place(), &e)
+		place, err := to.addEntry(&e)
 		if err != nil {
 			return err
 		}

@@ -41,6 +41,9 @@ func drawRecord(t *rapid.T, a vl1.Address) table.Record {
 	x := rapid.Uint64().Draw(t, "fields")
 	r.LastSeen, r.V4Member, r.V6Epoch, r.Planet = uint32(x), table.MemberID(x>>3), uint16(x>>7), x>>16
 	r.Position[1], r.Flags = int16(x>>5), uint8(x>>40)
+	if x&4 != 0 {
+		r.Handoff = table.Handoff{Target: table.MemberID(x >> 9), At: uint32(x >> 11), V6: x&8 != 0, Pushes: uint8(x >> 13), Since6: uint32(x >> 17)}
+	}
 	if x&1 != 0 {
 		r.V4 = netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(x >> 8), byte(x >> 16), 1}), uint16(x>>24))
 	}

@@ -43,6 +43,9 @@ type Record struct {
 
 	Position [3]int16 // unit vector from the centre of the Earth, times 32767; all zero if unknown
 	Flags    uint8    // the table keeps them and gives them no meaning
+
+	// Handoff is what the cluster did to this peer. It lies beside the key: [Table.LookupHot] leaves it alone.
+	Handoff Handoff
 }
 
 // check says why r cannot be stored.
@@ -119,17 +122,4 @@ func (r *Record) unpack(w *words) {
 	r.Planet, r.Major, r.Minor = w[6]>>16, uint8(w[6]>>8), uint8(w[6])
 	r.Position = [3]int16{int16(w[7] >> 48), int16(w[7] >> 32), int16(w[7] >> 16)}
 	r.Protocol, r.Flags = uint8(w[7]>>8), uint8(w[7])
-}
-
-// packKey and unpackKey turn a key into the eight words of an identity entry and back.
-func packKey(k *vl1.PublicKey, w *words) {
-	for i := range w {
-		w[i] = binary.LittleEndian.Uint64(k[8*i:])
-	}
-}
-
-func unpackKey(w *words, k *vl1.PublicKey) {
-	for i, v := range w {
-		binary.LittleEndian.PutUint64(k[8*i:], v)
-	}
 }

@@ -10,7 +10,7 @@ const (
 	seqBits = 24
 	seqMask = 1<<seqBits - 1
 
-	blockSlots = 256 // slots, or keys, of one block
+	blockSlots = 256 // slots of one block
 	blockShift = 8
 	maxBlocks  = 8 // blocks of slots in a segment that is not yet split
 
@@ -21,8 +21,11 @@ const (
 // A slot is eight words, one cache line: see [slotWords] for what is in them, [segment] for who may touch them.
 type slot [slotWords]atomic.Uint64
 
-// A block is the unit of memory: slots of peers, or their keys, one each. 16 KiB.
+// A block is the unit of memory: slots of peers, or entries with their keys. 16 KiB.
 type block [blockSlots]slot
+
+// word returns word i of the block.
+func (b *block) word(i uint32) *atomic.Uint64 { return &b[i/slotWords%blockSlots][i%slotWords] }
 
 func addressOf(w0 uint64) vl1.Address { return vl1.Address(w0 >> seqBits) }
 
@@ -36,16 +39,16 @@ func (s *slot) load(w *words) {
 }
 
 // A segment holds the peers of one range of hashes: those that begin with the first depth bits of prefix. Slots lie in
-// the order of the hash as far as linear probing allows; keys lie densely, in the order in which they came.
+// the order of the hash as far as linear probing allows; entries lie densely, in the order in which they came.
 //
 // Who writes: the one writer of the table. Who reads: everyone who got the segment from the directory.
 //
 //   - hot, slots, depth, prefix, born and mem are set before the segment is published in the directory, by an atomic
 //     store, and never change.
-//   - Words of slots and keys are atomics. A slot is filled once: words 1 to 7 and the key first, word 0, which makes it
+//   - Words of slots and entries are atomics. A slot is filled once: words 1 to 7 and the entry first, word 0, which makes it
 //     visible, last. Later changes obey the sequence in word 0: see [Table.overwrite].
-//   - A key, once a slot points to it, is never written again while the segment is in the directory.
-//   - ids and saves are atomic pointers, written by the writer; saves is also set to nil by the last [Frozen.Release].
+//   - An entry, once a slot points to it, is never written again while the segment is in the directory.
+//   - cold and saves are atomic pointers, written by the writer; saves is also set to nil by the last [Frozen.Release].
 //   - live, used and limit are the writer's own.
 //
 // When a segment is replaced, its blocks are soon written for another one. A reader may still be looking at them; so
@@ -56,14 +59,14 @@ type segment struct {
 	slots  uint32 // usable ones: a multiple of blockSlots
 	depth  uint8
 	prefix uint64
-	ids    [maxBlocks]atomic.Pointer[block]
+	cold   [maxEntryBlocks]atomic.Pointer[block]
 	saves  atomic.Pointer[saveSet]
 	mem    *arena // keeps the blocks mapped as long as the segment can be reached
 	born   uint64 // epoch of the table when it was made
 
 	live  int // slots that hold a peer
-	used  int // keys that were ever given out: live ones, and those of deleted peers and replaced identities
-	limit int // at this many used keys, the segment is rebuilt or split
+	used  int // entries that were ever given out: live ones, those of deleted peers, and replaced ones
+	limit int // at this many used entries, the segment is rebuilt or split
 }
 
 // slot returns slot i, which must be less than s.slots.
@@ -72,16 +75,6 @@ func (s *segment) slot(i uint32) *slot { return &s.hot[i>>blockShift&(maxBlocks-
 // home is the slot where a probe for hash h begins: where h lies in the segment's range.
 func (s *segment) home(h uint64) uint32 {
 	return uint32((h << s.depth >> 32) * uint64(s.slots) >> 32)
-}
-
-// loadKey reads the key at the given place. It reports false if there is none, which only a reader of a replaced segment sees.
-func (s *segment) loadKey(place uint32, w *words) bool {
-	b := s.ids[place>>blockShift&(maxBlocks-1)].Load()
-	if b == nil {
-		return false
-	}
-	b[place&(blockSlots-1)].load(w)
-	return true
 }
 
 // find returns the slot of a, or else the empty slot that ends the probe. For the writer.

@@ -84,16 +84,17 @@ const maxTries = 64
 // Lookup fills r with the record of a, and reports whether there is one. It neither waits nor allocates nor writes
 // memory that others read. What it finds is what the writer had put at one moment during the call.
 func (t *Table) Lookup(a vl1.Address, r *Record) bool {
-	var w, key words
-	if !t.read(a, &w, &key) {
+	var w words
+	var e entry
+	if !t.read(a, &w, &e) {
 		return false
 	}
 	r.unpack(&w)
-	unpackKey(&key, &r.Key)
+	e.unpack(r)
 	return true
 }
 
-// LookupHot is Lookup without the key, which it leaves alone: one cache line less.
+// LookupHot is Lookup without the key and the handoff, which it leaves alone: a cache line or two less.
 func (t *Table) LookupHot(a vl1.Address, r *Record) bool {
 	var w words
 	if !t.read(a, &w, nil) {
@@ -103,15 +104,15 @@ func (t *Table) LookupHot(a vl1.Address, r *Record) bool {
 	return true
 }
 
-// read is Lookup in words; key may be nil.
-func (t *Table) read(a vl1.Address, w, key *words) bool {
+// read is Lookup in words; e may be nil.
+func (t *Table) read(a vl1.Address, w *words, e *entry) bool {
 	if a.Reserved() {
 		return false
 	}
 	h := Hash(a)
 	s := t.dir.Load().segment(h)
 	for range maxTries {
-		v := t.readIn(s, h, a, w, key)
+		v := t.readIn(s, h, a, w, e)
 		now := t.dir.Load().segment(h)
 		runtime.KeepAlive(s) // the blocks were mapped until here
 		if now == s && v != torn {
@@ -132,7 +133,7 @@ const (
 )
 
 // readIn looks for a in s. The verdict counts only if s is still in the directory afterwards.
-func (t *Table) readIn(s *segment, h uint64, a vl1.Address, w, key *words) verdict {
+func (t *Table) readIn(s *segment, h uint64, a vl1.Address, w *words, e *entry) verdict {
 	i := s.home(h)
 	for range s.slots {
 		sl := s.slot(i)
@@ -152,7 +153,7 @@ func (t *Table) readIn(s *segment, h uint64, a vl1.Address, w, key *words) verdi
 				return torn
 			}
 			w[0] = w0
-			if key != nil && !s.loadKey(w.place(), key) {
+			if e != nil && !s.loadEntry(w.place(), e) {
 				return torn
 			}
 			return found

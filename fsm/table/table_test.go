@@ -26,6 +26,10 @@ var full = table.Record{
 	LastSeen: 0xfedcba98, Planet: table.MaxPlanet - 1,
 	Protocol: 11, Major: 1, Minor: 254, Revision: 0xabcd,
 	Position: [3]int16{-32768, 32767, -1}, Flags: 0x81,
+	Handoff: table.Handoff{
+		Target: 0x0203, From: 0xfdfc, V6: true, At: 0x12345678, Pushes: 7, Prio4: 3, Prio6: 5, Fails: 2, Failed: 0x0405, Moves: 9,
+		Since4: 0x23456789, Since6: 0x3456789a,
+	},
 }
 
 func key(seed uint64) (k vl1.PublicKey) {
@@ -89,7 +93,7 @@ func TestRoundTrip(t *testing.T) {
 			if !tab.LookupHot(want.Address, &got) {
 				t.Fatal("not found")
 			}
-			want.Key = key(77)
+			want.Key, want.Handoff = key(77), table.Handoff{}
 			if diff := cmp.Diff(want, got, compareAddrs); diff != "" {
 				t.Errorf("LookupHot (-put +got):\n%s", diff)
 			}
@@ -337,5 +341,56 @@ func TestNoAllocs(t *testing.T) {
 		if n := testing.AllocsPerRun(5000, func() { tt.call(i); i++ }); n != 0 {
 			t.Errorf("%s: %v allocations", tt.name, n)
 		}
+	}
+}
+
+// A peer's handoff changes many times without the table growing, and a freeze keeps what it was.
+func TestHandoffChanges(t *testing.T) {
+	tab := newTable(t, table.Options{})
+	const n = 1000
+	for i := range n {
+		put(t, tab, table.Record{Address: address(i), Key: key(uint64(i))})
+	}
+	before := tab.Stats().Bytes
+	f := tab.Freeze()
+	var r table.Record
+	for round := range 20 {
+		for i := range n {
+			if !tab.Lookup(address(i), &r) {
+				t.Fatalf("peer %d is lost in round %d", i, round)
+			}
+			r.Handoff = table.Handoff{Target: table.MemberID(i), At: uint32(round)}
+			if ok, err := tab.Update(&r); !ok || err != nil {
+				t.Fatal(ok, err)
+			}
+		}
+	}
+	f.Range(func(r *table.Record) bool {
+		if r.Handoff != (table.Handoff{}) {
+			t.Errorf("the freeze has a later handoff: %+v", r.Handoff)
+		}
+		return true
+	})
+	f.Release()
+	for i := range n {
+		if !tab.Lookup(address(i), &r) || r.Key != key(uint64(i)) || r.Handoff != (table.Handoff{Target: table.MemberID(i), At: 19}) {
+			t.Fatalf("peer %d: %+v", i, r)
+		}
+	}
+	tab.Delete(address(0)) // any change gives back what the freeze held
+	if after := tab.Stats().Bytes; after > 2*before {
+		t.Errorf("%d bytes in use, %d before", after, before)
+	}
+}
+
+func TestMovesDecay(t *testing.T) {
+	h := table.Handoff{Moves: 3, At: 1000}
+	for after, want := range map[uint32]uint8{0: 3, table.MoveDecay - 1: 3, table.MoveDecay: 2, 3 * table.MoveDecay: 0, 1 << 31: 0} {
+		if got := h.MovesAt(1000 + after); got != want {
+			t.Errorf("%d moves after %d s, want %d", got, after, want)
+		}
+	}
+	if got := h.MovesAt(5); got != 3 {
+		t.Errorf("%d moves before the last one, want 3", got)
 	}
 }

@@ -20,18 +20,25 @@ func (t *Table) Put(r *Record) error {
 	h := Hash(r.Address)
 	s := t.dir.Load().segment(h)
 	i, known := s.find(h, r.Address)
-	var w, key words
-	packKey(&r.Key, &key)
+	if !known && t.peers.Load() >= t.maxPeers {
+		return ErrFull
+	}
+	var e entry
+	e.pack(r)
+	return t.put(r, &e, s, h, i, known)
+}
+
+// put stores r, whose entry is e, in slot i of s, which is where find said.
+func (t *Table) put(r *Record, e *entry, s *segment, h uint64, i uint32, known bool) error {
+	var w words
 	if known {
 		place := uint32(s.slot(i)[5].Load() & 0xffff)
-		if s.holdsKey(place, &key) {
+		if s.holds(place, e) {
 			r.pack(&w, place)
 			t.save(s, i)
 			t.overwrite(s.slot(i), &w)
 			return nil
 		}
-	} else if t.peers.Load() >= t.maxPeers {
-		return ErrFull
 	}
 	if s.used >= s.limit {
 		var err error
@@ -40,7 +47,7 @@ func (t *Table) Put(r *Record) error {
 		}
 		i, _ = s.find(h, r.Address)
 	}
-	place, err := s.addKey(&key)
+	place, err := s.addEntry(e)
 	if err != nil {
 		return fmt.Errorf("peer %v: %w", r.Address, err)
 	}
@@ -55,8 +62,7 @@ func (t *Table) Put(r *Record) error {
 	return nil
 }
 
-// Update replaces all but the key of a peer that the table has, and reports whether it has it. It is a Put that need not
-// look at the key.
+// Update replaces all but the key of a peer that the table has, and reports whether it has it. The error is as of Put.
 func (t *Table) Update(r *Record) (bool, error) {
 	if err := r.check(); err != nil {
 		return false, err
@@ -71,11 +77,11 @@ func (t *Table) Update(r *Record) (bool, error) {
 	if !known {
 		return false, nil
 	}
-	var w words
-	r.pack(&w, uint32(s.slot(i)[5].Load()&0xffff))
-	t.save(s, i)
-	t.overwrite(s.slot(i), &w)
-	return true, nil
+	var e, held entry
+	e.pack(r)
+	s.loadEntry(uint32(s.slot(i)[5].Load()&0xffff), &held)
+	copy(e[:keyWords], held[:keyWords])
+	return true, t.put(r, &e, s, h, i, true)
 }
 
 // Delete forgets a peer, and reports whether the table had it. Its slot and the place of its key are used again when
@@ -168,31 +174,6 @@ func (u *undo) load(w0 uint64, w *words) bool {
 		w[j] = u.w[j].Load()
 	}
 	return u.version.Load() == v
-}
-
-// holdsKey reports whether the key at the given place is this one.
-func (s *segment) holdsKey(place uint32, key *words) bool {
-	var have words
-	return s.loadKey(place, &have) && have == *key
-}
-
-// addKey stores a key at the next place.
-func (s *segment) addKey(key *words) (place uint32, err error) {
-	place = uint32(s.used)
-	p := &s.ids[place>>blockShift]
-	b := p.Load()
-	if b == nil {
-		if b, _, err = s.mem.get(); err != nil {
-			return 0, err
-		}
-		p.Store(b)
-	}
-	sl := &b[place&(blockSlots-1)]
-	for j := range sl {
-		sl[j].Store(key[j])
-	}
-	s.used++
-	return place, nil
 }
 
 // fillSlot makes the empty slot i that of a peer: word 0, which readers look for, comes last.

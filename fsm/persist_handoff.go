@@ -1,0 +1,45 @@
+package fsm
+
+import (
+	"encoding/binary"
+
+	"github.com/rootd/rootd/fsm/table"
+)
+
+// appendHandoff appends the state of a peer's handoffs, 24 bytes:
+//
+//	offset size
+//	0      2    target of the intent under way; 0: none
+//	2      2    member that sends the peer, or sent it last
+//	4      4    time of the last intent or push, seconds since 2020-01-01
+//	8      1    pushes in a row
+//	9      1    assumed priority of the IPv4 path; 0 is 1
+//	10     1    assumed priority of the IPv6 path
+//	11     1    failed handoffs in a row
+//	12     2    target of the last one that failed
+//	14     1    moves that count
+//	15     1    1 if the intent is about IPv6, else 0
+//	16     4    attached to its IPv4 member since, seconds since 2020-01-01; 0: unknown
+//	20     4    the same for IPv6
+func appendHandoff(b []byte, h *table.Handoff) []byte {
+	b = binary.BigEndian.AppendUint16(b, uint16(h.Target))
+	b = binary.BigEndian.AppendUint16(b, uint16(h.From))
+	b = binary.BigEndian.AppendUint32(b, h.At)
+	b = append(b, h.Pushes, h.Prio4, h.Prio6, h.Fails)
+	b = binary.BigEndian.AppendUint16(b, uint16(h.Failed))
+	var v6 byte
+	if h.V6 {
+		v6 = 1
+	}
+	b = append(b, h.Moves, v6)
+	b = binary.BigEndian.AppendUint32(b, h.Since4)
+	return binary.BigEndian.AppendUint32(b, h.Since6)
+}
+
+func readHandoff(r *reader, h *table.Handoff) {
+	h.Target, h.From, h.At = memberID(r.uint16()), memberID(r.uint16()), r.uint32()
+	h.Pushes, h.Prio4, h.Prio6, h.Fails = r.byte(), r.byte(), r.byte(), r.byte()
+	h.Failed, h.Moves = memberID(r.uint16()), r.byte()
+	h.V6 = r.flag("family of a handoff")
+	h.Since4, h.Since6 = r.uint32(), r.uint32()
+}

@@ -1,0 +1,146 @@
+package table
+
+import (
+	"encoding/binary"
+
+	"github.com/rootd/rootd/packetpath/vl1"
+)
+
+// Handoff is what the cluster did to a peer: an intent to send it to another member that is under way, and what is left of
+// earlier ones. The zero value: nothing ever. Times are seconds since [Epoch], by the time of the log.
+type Handoff struct {
+	// Target is the member that the peer is being sent to, zero if no intent is under way; From is the member that sends it, or
+	// that sent it last; V6 is the family of both.
+	Target, From MemberID
+	V6           bool
+	// At is when the last intent began, or when the last push to the peer was due, whichever is later. Pushes is how many
+	// pushes it got in a row: its gate.
+	At     uint32
+	Pushes uint8
+	// Prio4 and Prio6 are the priorities that the peer's path of each family is assumed to have. 1, and 0 before anything
+	// happened: never redirected.
+	Prio4, Prio6 uint8
+	// Fails is how many handoffs failed in a row, Failed the target of the last of them.
+	Fails  uint8
+	Failed MemberID
+	// Moves is how many times the peer was sent on, less what time took off: see [Handoff.MovesAt].
+	Moves uint8
+	// Since4 and Since6 are when the peer was attached to the member that it is attached to, by family. 0: unknown.
+	Since4, Since6 uint32
+}
+
+// MoveDecay is how many seconds take one off a peer's moves.
+const MoveDecay = 20 * 60
+
+// MovesAt returns how many of the peer's moves still count.
+func (h *Handoff) MovesAt(now uint32) uint8 {
+	if now <= h.At {
+		return h.Moves
+	}
+	return h.Moves - uint8(min(uint32(h.Moves), (now-h.At)/MoveDecay))
+}
+
+// Prio returns the priority that the peer's path of a family is assumed to have, at least 1.
+func (h *Handoff) Prio(v6 bool) uint8 {
+	if v6 {
+		return max(1, h.Prio6)
+	}
+	return max(1, h.Prio4)
+}
+
+// Since returns when the peer was attached to the member that it is attached to in a family. 0: unknown.
+func (h *Handoff) Since(v6 bool) uint32 {
+	if v6 {
+		return h.Since6
+	}
+	return h.Since4
+}
+
+// An entry is the cold part of a record: the key and the state of handoffs, in eleven words.
+//
+//	word  bits 63..0
+//	0..7  key (64 bytes)
+//	8     target (16), from (16), at (32)
+//	9     failed (16), IPv4 priority (8), IPv6 priority (8), attached since, IPv4 (32)
+//	10    attached since, IPv6 (32), moves (8), pushes (8), fails (8), family of the intent (8): 1 is IPv6
+//
+// Entries are immutable: a change of either takes a new one.
+type entry [entryWords]uint64
+
+const (
+	keyWords   = 8
+	entryWords = 11
+
+	blockEntries   = blockSlots * slotWords / entryWords
+	maxEntryBlocks = 9 // for as many entries as the fullest segment may give out
+)
+
+func (e *entry) pack(r *Record) {
+	for i := range keyWords {
+		e[i] = binary.LittleEndian.Uint64(r.Key[8*i:])
+	}
+	h := &r.Handoff
+	e[8] = uint64(h.Target)<<48 | uint64(h.From)<<32 | uint64(h.At)
+	e[9] = uint64(h.Failed)<<48 | uint64(h.Prio4)<<40 | uint64(h.Prio6)<<32 | uint64(h.Since4)
+	e[10] = uint64(h.Since6)<<32 | uint64(h.Moves)<<24 | uint64(h.Pushes)<<16 | uint64(h.Fails)<<8
+	if h.V6 {
+		e[10] |= 1
+	}
+}
+
+func (e *entry) unpack(r *Record) {
+	e.unpackKey(&r.Key)
+	r.Handoff = Handoff{
+		Target: MemberID(e[8] >> 48), From: MemberID(e[8] >> 32), At: uint32(e[8]),
+		Failed: MemberID(e[9] >> 48), Prio4: uint8(e[9] >> 40), Prio6: uint8(e[9] >> 32), Since4: uint32(e[9]),
+		Since6: uint32(e[10] >> 32), Moves: uint8(e[10] >> 24), Pushes: uint8(e[10] >> 16), Fails: uint8(e[10] >> 8), V6: e[10]&1 != 0,
+	}
+}
+
+func (e *entry) unpackKey(k *vl1.PublicKey) {
+	for i, v := range e[:keyWords] {
+		binary.LittleEndian.PutUint64(k[8*i:], v)
+	}
+}
+
+// loadEntry reads the entry at the given place. It reports false if there is none, which only a reader of a replaced segment
+// sees.
+func (s *segment) loadEntry(place uint32, e *entry) bool {
+	if place >= maxEntryBlocks*blockEntries {
+		return false
+	}
+	b := s.cold[place/blockEntries].Load()
+	if b == nil {
+		return false
+	}
+	at := place % blockEntries * entryWords
+	for j := range e {
+		e[j] = b.word(at + uint32(j)).Load()
+	}
+	return true
+}
+
+// holds reports whether the entry at the given place is this one.
+func (s *segment) holds(place uint32, e *entry) bool {
+	var have entry
+	return s.loadEntry(place, &have) && have == *e
+}
+
+// addEntry stores an entry at the next place.
+func (s *segment) addEntry(e *entry) (place uint32, err error) {
+	place = uint32(s.used)
+	p := &s.cold[place/blockEntries]
+	b := p.Load()
+	if b == nil {
+		if b, _, err = s.mem.get(); err != nil {
+			return 0, err
+		}
+		p.Store(b)
+	}
+	at := place % blockEntries * entryWords
+	for j, v := range e {
+		b.word(at + uint32(j)).Store(v)
+	}
+	s.used++
+	return place, nil
+}
