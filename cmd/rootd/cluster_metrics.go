@@ -107,7 +107,7 @@ func clusterMetrics() []memberMetric {
 	port("mux_refused_total", counter, "Connections to the cluster port refused, by reason.", []string{"reason"}, func(c *cluster) []sample {
 		s := c.mux.Metrics()
 		return list(value("busy", s.RefusedBusy), value("untrusted", s.RefusedUntrusted), value("not_admitted", s.RefusedNotAdmitted),
-			value("time", s.RefusedTime), value("not_served", s.RefusedNotServed))
+			value("time", s.RefusedTime), value("not_served", s.RefusedNotServed), value("superseded", s.RefusedSuperseded))
 	})
 	port("mux_cut_total", counter, "Connections closed because their peer is not welcome any more.", nil, func(c *cluster) []sample { return one(float64(c.mux.Metrics().Cut)) })
 	port("mux_dial_failed_total", counter, "Connections to other members that failed.", nil, func(c *cluster) []sample { return one(float64(c.mux.Metrics().DialFailed)) })

@@ -42,7 +42,41 @@ func (m *Mux) Dial(ctx context.Context, p Proto, address string, want pki.Member
 	return c, nil
 }
 
+// Herald tells the member at the address, one of an epoch of the cluster that is over, that it is: by the certificate that it
+// gets to see. It returns nil once the member has refused this one as of a newer epoch, so it knows.
+func (m *Mux) Herald(ctx context.Context, address string) error {
+	c, err := m.dialAs(ctx, RPC, address, func(s tls.ConnectionState) (pki.Peer, error) {
+		p, err := m.o.Verifier.Verify(s.PeerCertificates)
+		if err == nil {
+			return p, fmt.Errorf("%v is of this epoch", p)
+		}
+		if errors.Is(err, pki.ErrSuperseded) && p.Epoch.Number < m.Self().Epoch.Number {
+			err = nil
+		}
+		return p, err
+	})
+	switch {
+	case err == nil:
+		c.cut()
+		return fmt.Errorf("member at %s: it did not refuse a member of a newer epoch", address)
+	case errors.Is(err, pki.ErrSuperseded):
+		return nil
+	}
+	return &DialError{Address: address, Err: err}
+}
+
 func (m *Mux) dial(ctx context.Context, p Proto, address string, want pki.MemberID) (*Conn, error) {
+	return m.dialAs(ctx, p, address, func(s tls.ConnectionState) (pki.Peer, error) {
+		peer, err := m.o.Verifier.Verify(s.PeerCertificates)
+		if err == nil && want != 0 && peer.ID != want {
+			err = fmt.Errorf("%w: %v", ErrWrongMember, peer)
+		}
+		return peer, err
+	})
+}
+
+// dialAs dials whoever verify lets pass.
+func (m *Mux) dialAs(ctx context.Context, p Proto, address string, verify func(tls.ConnectionState) (pki.Peer, error)) (*Conn, error) {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, m.o.HandshakeTimeout)
@@ -57,12 +91,12 @@ func (m *Mux) dial(ctx context.Context, p Proto, address string, want pki.Member
 	cfg := &tls.Config{
 		Certificates: []tls.Certificate{*m.o.Keychain.Load().Credential.TLS()},
 		VerifyConnection: func(s tls.ConnectionState) error {
-			peer, err := m.o.Verifier.Verify(s.PeerCertificates)
+			peer, err := verify(s)
 			if err != nil {
 				return err
 			}
-			if want != 0 && peer.ID != want {
-				return fmt.Errorf("%w: %v", ErrWrongMember, peer)
+			if peer.Epoch != m.Self().Epoch {
+				return nil // a herald's: the other side closes it
 			}
 			m.identify(c, func() { c.peer = peer })
 			return m.o.Verifier.Recheck(peer) // now that CloseMember finds it

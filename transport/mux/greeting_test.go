@@ -32,7 +32,7 @@ func FuzzGreeting(f *testing.F) {
 
 func TestGreetingCodes(t *testing.T) {
 	t.Parallel()
-	for _, want := range []error{pki.ErrNotAdmitted, pki.ErrUntrusted, pki.ErrExpired, pki.ErrNotYetValid, ErrBusy, ErrNotServed} {
+	for _, want := range []error{pki.ErrNotAdmitted, pki.ErrUntrusted, pki.ErrExpired, pki.ErrNotYetValid, ErrBusy, ErrNotServed, pki.ErrSuperseded} {
 		b := appendGreeting(nil, &Refusal{Code: codeOf(want), Why: strings.Repeat("y", 300)})
 		if err := readGreeting(bytes.NewReader(b)); !errors.Is(err, want) {
 			t.Errorf("%v became %v", want, err)

@@ -13,7 +13,7 @@ func index(p Proto) int { return slices.Index(Protos(), p) }
 type counters struct {
 	accepted, timeouts, notTLS, failed, cut, dialsFailed atomic.Uint64
 
-	refused        [NotServed + 1]atomic.Uint64 // by Code
+	refused        [codes]atomic.Uint64 // by Code
 	served, dialed [protos]atomic.Uint64
 }
 
@@ -31,6 +31,7 @@ type Metrics struct {
 	RefusedNotAdmitted uint64 // certificates of removed members
 	RefusedTime        uint64 // expired or not yet valid
 	RefusedNotServed   uint64
+	RefusedSuperseded  uint64 // certificates of an epoch of the cluster that is over
 
 	Served, Dialed map[Proto]uint64 // connections accepted and dialed
 	Open           map[Proto]int    // now, both directions
@@ -46,8 +47,8 @@ func (m *Mux) Metrics() Metrics {
 		Cut: c.cut.Load(), DialFailed: c.dialsFailed.Load(),
 		RefusedBusy: c.refused[Busy].Load(), RefusedUntrusted: c.refused[Untrusted].Load(),
 		RefusedNotAdmitted: c.refused[NotAdmitted].Load(), RefusedTime: c.refused[Expired].Load() + c.refused[NotYetValid].Load(),
-		RefusedNotServed: c.refused[NotServed].Load(),
-		Served:           map[Proto]uint64{}, Dialed: map[Proto]uint64{}, Open: map[Proto]int{},
+		RefusedNotServed: c.refused[NotServed].Load(), RefusedSuperseded: c.refused[Superseded].Load(),
+		Served: map[Proto]uint64{}, Dialed: map[Proto]uint64{}, Open: map[Proto]int{},
 		Handshakes: m.handshakes.len(), Guests: m.guests.len(),
 	}
 	for i, p := range Protos() {

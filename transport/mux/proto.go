@@ -47,6 +47,9 @@ const (
 	NotYetValid Code = 4
 	Busy        Code = 5
 	NotServed   Code = 6
+	Superseded  Code = 7
+
+	codes = 8
 )
 
 // Errors that a [Refusal] wraps besides those of package pki.
@@ -78,13 +81,15 @@ func (c Code) sentinel() error {
 		return ErrBusy
 	case NotServed:
 		return ErrNotServed
+	case Superseded:
+		return pki.ErrSuperseded
 	}
 	return errRefused
 }
 
 // codeOf is the reverse of sentinel.
 func codeOf(err error) Code {
-	for _, c := range []Code{NotAdmitted, Expired, NotYetValid, Busy, NotServed} {
+	for _, c := range []Code{NotAdmitted, Expired, NotYetValid, Busy, NotServed, Superseded} {
 		if errors.Is(err, c.sentinel()) {
 			return c
 		}

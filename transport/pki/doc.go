@@ -12,7 +12,8 @@
 // have passed, which leaves it ten days to reach a member that can sign.
 //
 //	subject        CN = name of the member
-//	SAN            URI rootd://CLUSTER/member/ID      CLUSTER: 32 hexadecimal digits, ID: decimal, 1 to 65535
+//	SAN            URI rootd://CLUSTER/member/ID      CLUSTER: 32 hexadecimal digits, ID: decimal, 1 to 65535; or, of a cluster
+//	               that was restored, rootd://CLUSTER/epoch/EPOCH/member/ID
 //	key            Ed25519, the member's own: it never leaves its machine
 //	key usage      digital signature; TLS server and client
 //	serial         128 random bits
@@ -37,6 +38,12 @@
 //
 // A certificate of a removed member is still good as such. What ends it at once is the function that a [Verifier] asks
 // about every peer, [VerifierOptions].Admit, together with a transport that closes what is open.
+//
+// # Epochs
+//
+// A cluster that is restored, from an archive or from its last member, keeps its CA and begins a new [Epoch], in which all
+// certificates are new. Members of the epoch before are refused by everybody, and learn why: the certificate of whoever
+// refuses them proves that their epoch is over. With a new CA instead they could not tell the restored cluster from an attacker.
 //
 // # Concurrency
 //

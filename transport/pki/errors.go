@@ -12,6 +12,8 @@ var (
 	ErrNotYetValid = errors.New("certificate not yet valid")
 	// ErrNotAdmitted: a good certificate of a member that is none any more.
 	ErrNotAdmitted = errors.New("member not admitted")
+	// ErrSuperseded: one of the two members is of an epoch of the cluster that is over; see [Epoch].
+	ErrSuperseded = errors.New("epoch is over")
 	// ErrBroken: a file, or bytes that came over the wire, that do not hold what they should.
 	ErrBroken = errors.New("not readable")
 )

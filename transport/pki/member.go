@@ -47,6 +47,7 @@ func (m MemberID) String() string { return strconv.Itoa(int(m)) }
 // Member is what a certificate says about its owner.
 type Member struct {
 	Cluster ClusterID
+	Epoch   Epoch // of the cluster
 	ID      MemberID
 	Name    string // as in the configuration; for people, never for decisions
 }
@@ -59,14 +60,20 @@ func (m Member) String() string {
 	return fmt.Sprintf("member %d (%s)", m.ID, m.Name)
 }
 
-// URI returns the name in certificates: rootd://CLUSTER/member/ID.
+// URI returns the name in certificates: rootd://CLUSTER/member/ID, or rootd://CLUSTER/epoch/EPOCH/member/ID if the cluster was
+// restored.
 func (m Member) URI() *url.URL {
-	return &url.URL{Scheme: uriScheme, Host: m.Cluster.String(), Path: memberPath + m.ID.String()}
+	path := memberPath + m.ID.String()
+	if m.Epoch != (Epoch{}) {
+		path = epochPath + m.Epoch.String() + path
+	}
+	return &url.URL{Scheme: uriScheme, Host: m.Cluster.String(), Path: path}
 }
 
 const (
 	uriScheme  = "rootd"
 	memberPath = "/member/"
+	epochPath  = "/epoch/"
 	maxName    = 64 // bytes: what a common name may hold
 )
 
@@ -90,7 +97,15 @@ func (m Member) check() error {
 
 // ParseMemberURI is the reverse of [Member.URI]. The name stays empty.
 func ParseMemberURI(u *url.URL) (m Member, err error) {
-	id, ok := strings.CutPrefix(u.Path, memberPath)
+	path := u.Path
+	if rest, ok := strings.CutPrefix(path, epochPath); ok {
+		epoch, id, _ := strings.Cut(rest, "/")
+		if m.Epoch, err = ParseEpoch(epoch); err != nil {
+			return Member{}, err
+		}
+		path = "/" + id
+	}
+	id, ok := strings.CutPrefix(path, memberPath)
 	if !ok {
 		return Member{}, fmt.Errorf("%q is not the URI of a member", clip(u.String()))
 	}

@@ -59,6 +59,7 @@ func TestMemberURI(t *testing.T) {
 
 func FuzzMemberURI(f *testing.F) {
 	good := pki.Member{Cluster: alice, ID: 12}.URI().String()
+	f.Add(pki.Member{Cluster: alice, Epoch: pki.Epoch{Number: 2, ID: [8]byte{1}}, ID: 12}.URI().String())
 	for _, s := range []string{
 		good, good + "0000", good + "/x", good + "?q", good + "?", good + "#f", strings.ToUpper(good), "https" + good[5:], strings.Replace(good, "//", "//u@", 1),
 		strings.Replace(good, "/member", ":1/member", 1), strings.Replace(good, "/member", "/%6dember", 1), strings.Replace(good, "/12", "/012", 1), strings.Replace(good, "/12", "/0", 1),

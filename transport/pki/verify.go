@@ -15,6 +15,9 @@ type VerifierOptions struct {
 	// every handshake, by any goroutine, and must answer from memory. What it refuses, it should refuse by ID and key,
 	// which a renewal does not change.
 	Admit func(Peer) error
+	// Superseded, unless nil, is called with a peer whose certificate is of a newer epoch of the cluster than this member's
+	// own: from then on this member is none any more. It may be called by any goroutine, more than once, and must not block.
+	Superseded func(Peer)
 }
 
 // Verifier decides about the certificates that others present. Any goroutine may use it.
@@ -34,7 +37,13 @@ func NewVerifier(o VerifierOptions) (*Verifier, error) {
 // peer has the private key. The error is an [*Error]; the peer is returned with it when the certificate says who it is
 // and a CA of the cluster vouches for that, so that a log line can name it.
 func (v *Verifier) Verify(chain []*x509.Certificate) (Peer, error) {
-	p, err := verify(v.o.Keychain.Load().Bundle, chain, v.o.Now())
+	keys := v.o.Keychain.Load()
+	p, err := verify(keys.Bundle, chain, v.o.Now())
+	if p.ID != 0 { // who it is is proven, whatever the time
+		if err := v.sameEpoch(keys.Credential.Self().Epoch, p); err != nil {
+			return p, err
+		}
+	}
 	if err != nil {
 		return p, err
 	}
