@@ -50,7 +50,7 @@ func (m *Mux) Herald(ctx context.Context, address string) error {
 		if err == nil {
 			return p, fmt.Errorf("%v is of this epoch", p)
 		}
-		if errors.Is(err, pki.ErrSuperseded) && p.Epoch.Number < m.Self().Epoch.Number {
+		if errors.Is(err, pki.ErrSuperseded) && p.Epoch.Compare(m.Self().Epoch) < 0 {
 			err = nil
 		}
 		return p, err

@@ -1,22 +1,42 @@
 package pki
 
 import (
+	"bytes"
+	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Epoch is a life of a cluster. The first one, which init begins, is the zero value; each restore of the cluster from an
-// archive, or from its last member, begins the next: with a greater number, and an ID of its own, so that two restores from
-// one archive are not taken for the same.
+// archive, or from its last member, begins another.
 //
 // A certificate is of one epoch. Members of two epochs do not speak to each other; and since both trust the same CA, the
-// certificate of the newer one proves to the older that its epoch is over.
+// certificate of the newer one proves to the older that its epoch is over. The newer one is that of the later restore,
+// whatever the numbers: two restores from one archive have the same.
 type Epoch struct {
-	Number uint32
-	ID     [8]byte // random; zero in epoch 0
+	Number uint32  // restores that led to it
+	ID     [8]byte // when it began, in seconds since 1970 (5 bytes), and 3 random bytes; zero in epoch 0
 }
+
+// Next returns an epoch that supersedes e.
+func (e Epoch) Next(now time.Time) Epoch {
+	next := Epoch{Number: e.Number + 1}
+	var at [8]byte
+	binary.BigEndian.PutUint64(at[:], uint64(max(now.Unix(), 1)))
+	copy(next.ID[:5], at[3:])
+	_, _ = rand.Read(next.ID[5:]) // never fails
+	if next.Compare(e) <= 0 {     // a clock that is behind
+		binary.BigEndian.PutUint64(next.ID[:], binary.BigEndian.Uint64(e.ID[:])+1<<24)
+	}
+	return next
+}
+
+// Compare tells which of two epochs is the newer one, as [cmp.Compare] does.
+func (e Epoch) Compare(o Epoch) int { return bytes.Compare(e.ID[:], o.ID[:]) }
 
 // String returns "0", or the number, a dot and 16 hexadecimal digits.
 func (e Epoch) String() string {
@@ -42,10 +62,8 @@ func ParseEpoch(s string) (e Epoch, err error) {
 
 // sameEpoch decides about a peer with a good certificate of another epoch than this member's own.
 func (v *Verifier) sameEpoch(own Epoch, p Peer) error {
-	switch {
-	case p.Epoch == own:
-		return nil
-	case p.Epoch.Number > own.Number:
+	switch p.Epoch.Compare(own) {
+	case 1:
 		if v.o.Superseded != nil {
 			v.o.Superseded(p)
 		}
@@ -54,12 +72,12 @@ func (v *Verifier) sameEpoch(own Epoch, p Peer) error {
 			Why:  fmt.Sprintf("this member is of epoch %v of the cluster, which is over: %v is of epoch %v", own, p, p.Epoch),
 			Hint: "the cluster was restored: stop this member, empty its data directory, join again with a new token",
 		}
-	case p.Epoch.Number < own.Number:
+	case -1:
 		return &Error{
 			Err:  ErrSuperseded,
 			Why:  fmt.Sprintf("%v is of epoch %v of the cluster, which is over: this is epoch %v", p, p.Epoch, own),
 			Hint: "the cluster was restored: stop that member, empty its data directory, join again with a new token",
 		}
 	}
-	return untrusted(fmt.Sprintf("%v is of epoch %v of the cluster, this member of %v: it was restored twice, and only one of the two may go on", p, p.Epoch, own))
+	return nil
 }

@@ -2,6 +2,7 @@ package pki_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/rootd/rootd/transport/pki"
 )
@@ -27,5 +28,20 @@ func TestMemberURIOfAnEpoch(t *testing.T) {
 	}
 	if got, err := pki.ParseMemberURI(u); err != nil || got != m {
 		t.Fatalf("%v, %v", got, err)
+	}
+}
+
+func TestNextEpoch(t *testing.T) {
+	t.Parallel()
+	var e pki.Epoch
+	for i, at := range []time.Time{start, start, start.Add(time.Second), start.Add(-time.Hour), time.Unix(0, 0)} {
+		next := e.Next(at)
+		if next.Compare(e) <= 0 || next.Number != uint32(i+1) {
+			t.Errorf("after %v comes %v", e, next)
+		}
+		e = next
+	}
+	if one, other := (pki.Epoch{}).Next(start), (pki.Epoch{}).Next(start.Add(time.Second)); other.Compare(one) <= 0 {
+		t.Errorf("%v is not newer than %v", other, one)
 	}
 }
