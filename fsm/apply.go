@@ -71,6 +71,8 @@ func (f *FSM) command(c Command) Response {
 		return Response{Err: f.tokenCreate(c)}
 	case *TokenRevoke:
 		return Response{Err: f.tokenRevoke(c)}
+	case *NewEpoch:
+		return Response{Err: f.newEpoch(c)}
 	case Changes:
 		f.changes(c)
 	case *KeepAlive:
@@ -96,7 +98,7 @@ func (f *FSM) bootstrap(c *Bootstrap) error {
 	if f.st.Cluster.Bootstrapped() {
 		return ErrBootstrapped
 	}
-	f.st.Cluster = ClusterInfo(*c)
+	f.st.Cluster = ClusterInfo{ID: c.ID, Name: c.Name, Root: c.Root, Created: c.Created}
 	return nil
 }
 

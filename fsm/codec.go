@@ -118,6 +118,8 @@ func (d *decoder) decode(b []byte) (Entry, error) {
 		c = readHealth(&r)
 	case KindMemberDown:
 		c = readMemberDown(&r)
+	case KindNewEpoch:
+		c = readNewEpoch(&r)
 	}
 	if err := r.end(); err != nil {
 		return Entry{}, fmt.Errorf("%s entry: %w", kind, err)
@@ -137,7 +139,7 @@ func splitEntry(b []byte) (k Kind, ms int64, payload []byte, err error) {
 	if v := body[0]; v != EntryVersion {
 		return 0, 0, nil, fmt.Errorf("log entry of version %d: %w", v, ErrTooNew)
 	}
-	if k = Kind(body[1]); k == 0 || k >= kindEnd {
+	if k = Kind(body[1]); !k.known() {
 		return 0, 0, nil, fmt.Errorf("log entry of kind %d: %w", k, ErrTooNew)
 	}
 	if ms = int64(binary.BigEndian.Uint64(body[2:])); ms < 0 || ms > maxTime {

@@ -37,6 +37,7 @@ func TestEntriesAreWhatTheDocumentationDraws(t *testing.T) {
 		"member join":     {&fsm.MemberJoin{ID: 2, Token: fsm.TokenID{1}, KeyHash: fsm.KeyHash{9}, Feature: 3, Name: "x", Address: "a:1", Version: "v"}, "0002 01" + zeroes(7) + "09" + zeroes(31) + "0003 01 78 03 613a31 01 76 00"},
 		"member remove":   {&fsm.MemberRemove{ID: 2, Force: true}, "0002 01"},
 		"member down":     {&fsm.MemberDown{ID: 2, Epoch: 7, Cause: fsm.DownLost, Witnesses: []table.MemberID{1, 3}}, "0002 0007 01 0002 0001 0003"},
+		"new epoch":       {&fsm.NewEpoch{Epoch: fsm.Epoch{Number: 2, ID: [8]byte{5}}, ID: 2, KeyHash: fsm.KeyHash{9}, Feature: 3, Name: "x", Address: "a:1", Version: "v"}, "00000002 05" + zeroes(7) + "0002 09" + zeroes(31) + "0003 01 78 03 613a31 01 76 00"},
 		"health": {
 			&fsm.Health{Reports: []fsm.HealthReport{{Member: 1, Epoch: 2, Load: 3, CPU: 4, RSS: 5, PPS: 6, Sessions: 7, LogLag: 8, DiskFree: 9, Probes: []fsm.Probe{{Member: 2, Asked: 3, Answered: 1, RTT: 4}}}}},
 			"0001 0001 0002 0003 0004 0000000000000005 00000006 00000007 00000008 0000000000000009 01 0002 00000003 00000001 00000004",
@@ -115,6 +116,8 @@ func TestDecodeRefuses(t *testing.T) {
 		"token 0":              {raw(10, make([]byte, 8)...), fsm.ErrMalformed},
 		"forced twice":         {raw(12, 0, 1, 2), fsm.ErrMalformed},
 		"down in epoch 0":      {raw(14, 0, 1, 0, 0), fsm.ErrMalformed},
+		"epoch 0":              {raw(18, make([]byte, 60)...), fsm.ErrMalformed},
+		"epoch without a key":  {raw(18, append([]byte{0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1}, make([]byte, 40)...)...), fsm.ErrMalformed},
 		"reports out of order": {raw(13, append(append([]byte{0, 2}, report(2)...), report(1)...)...), fsm.ErrMalformed},
 		"too many reports":     {raw(13, 0xff, 0xff), fsm.ErrMalformed},
 		"report cut off":       {raw(13, append([]byte{0, 2}, report(2)...)...), fsm.ErrMalformed},

@@ -67,7 +67,9 @@ const (
 	KindHealth       Kind = 13
 	KindMemberDown   Kind = 14
 
-	kindEnd Kind = 15 // one past the last
+	// Kinds 15 to 17 are reserved.
+
+	KindNewEpoch Kind = 18
 )
 
 // String returns the kind as logs and metrics name it.
@@ -99,13 +101,18 @@ func (k Kind) String() string {
 		return "health"
 	case KindMemberDown:
 		return "member_down"
+	case KindNewEpoch:
+		return "new_epoch"
 	}
 	return "unknown"
 }
 
+// known reports whether entries of the kind can be read.
+func (k Kind) known() bool { return k.String() != "unknown" }
+
 // Command is the meaning of one log entry: one of [Bootstrap], [Changes], [KeepAlive], [Expire], [PublishPlanet],
-// [Set], and those about members: [TokenCreate], [TokenRevoke], [MemberJoin], [MemberUp], [Health], [MemberDown] and
-// [MemberRemove].
+// [Set], and those about members: [TokenCreate], [TokenRevoke], [MemberJoin], [MemberUp], [Health], [MemberDown],
+// [MemberRemove] and [NewEpoch].
 type Command interface {
 	// Kind is the number that stands for the type of command in the log.
 	Kind() Kind

@@ -98,6 +98,15 @@ func token(id table.MemberID, now int64) *fsm.TokenCreate {
 	return &fsm.TokenCreate{ID: fsm.TokenID{byte(id)}, SecretHash: [32]byte{byte(id), 1}, Expires: now + 3_600_000}
 }
 
+// newEpoch begins the nth epoch with member id, whose key has its number.
+func newEpoch(n byte, id table.MemberID) *fsm.NewEpoch {
+	j := join(id)
+	return &fsm.NewEpoch{
+		Epoch: fsm.Epoch{Number: uint32(n), ID: [8]byte{n}}, ID: id, Name: j.Name, Address: j.Address, KeyHash: j.KeyHash,
+		Version: j.Version, Feature: j.Feature, Endpoints: j.Endpoints,
+	}
+}
+
 func key(n byte) vl1.PublicKey { return vl1.PublicKey{n, 1, n} }
 
 // snapshotOf returns the bytes of a snapshot of f.
@@ -206,7 +215,9 @@ func memberCommands() *rapid.Generator[fsm.Command] {
 	return rapid.Custom(func(t *rapid.T) fsm.Command {
 		id := memberIDs().Draw(t, "id")
 		epoch := rapid.Uint16Range(1, 3).Draw(t, "epoch")
-		switch rapid.IntRange(0, 9).Draw(t, "what") {
+		switch rapid.IntRange(0, 10).Draw(t, "what") {
+		case 10:
+			return newEpoch(rapid.Byte().Filter(func(n byte) bool { return n != 0 }).Draw(t, "epoch of the cluster"), id)
 		case 0, 1:
 			return token(memberIDs().Draw(t, "token"), began+rapid.Int64Range(0, 100_000_000).Draw(t, "expires"))
 		case 2:
@@ -263,5 +274,6 @@ func examples() []fsm.Command {
 			{Member: 2, Epoch: 1},
 		}},
 		&fsm.MemberDown{ID: 2, Epoch: 1, Cause: fsm.DownLost, Witnesses: []table.MemberID{1, 3}},
+		newEpoch(1, 9),
 	}
 }

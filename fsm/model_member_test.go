@@ -56,6 +56,8 @@ func (m *model) member(c fsm.Command) {
 			x.epoch++
 			m.members[c.ID] = x
 		}
+	case *fsm.NewEpoch:
+		m.restored(c)
 	case *fsm.MemberRemove:
 		x, ok := m.members[c.ID]
 		if ok && len(m.members) > 1 && (c.Force || x.status != fsm.StatusUp) {
@@ -84,6 +86,34 @@ func (m *model) over(c *fsm.MemberDown, x modelMember) bool {
 		}
 	}
 	return 2*say > up
+}
+
+// restored is what a new epoch makes of the members.
+func (m *model) restored(c *fsm.NewEpoch) {
+	x, known := m.members[c.ID]
+	if _, gone := m.removed[c.ID]; gone || byte(c.Epoch.Number) <= m.restores || m.revoked(c.KeyHash) || known && x.key != c.KeyHash {
+		return
+	}
+	for id, o := range m.members {
+		if id != c.ID && o.key == c.KeyHash {
+			return
+		}
+	}
+	for id, o := range m.members {
+		if id != c.ID {
+			m.removed[id] = o.key
+		}
+	}
+	switch x.status {
+	case fsm.StatusNone:
+		x.status = fsm.StatusJoining
+	case fsm.StatusUp, fsm.StatusDown:
+		x.status = fsm.StatusDown
+		x.epoch++
+	}
+	x.name, x.address, x.key, x.last = c.Name, c.Address, c.KeyHash, 0
+	m.members = map[table.MemberID]modelMember{c.ID: x}
+	m.tokens, m.health, m.restores = map[fsm.TokenID]modelToken{}, 0, byte(c.Epoch.Number)
 }
 
 func (m *model) silence(x modelMember) int64 { return m.health - max(x.up, x.last) }

@@ -24,6 +24,7 @@ type model struct {
 	health   int64
 	maxPeers int
 	planet   uint64
+	restores byte // epoch of the cluster
 }
 
 func (m *model) apply(c fsm.Command, ms int64) {
@@ -157,6 +158,9 @@ func compare(t *rapid.T, m *model, f *fsm.FSM) {
 		t.Fatalf("%d peers at %d, model has %d at %d", st.Peers, st.Time, len(m.peers), m.time)
 	}
 	m.compareMembers(t, st)
+	if byte(st.Cluster.Epoch.Number) != m.restores {
+		t.Fatalf("epoch %v, model has %d", st.Cluster.Epoch, m.restores)
+	}
 	if st.Planet != nil && st.Planet.World.Timestamp != m.planet || st.Planet == nil && m.planet != 0 {
 		t.Fatalf("planet %v, model has %d", st.Planet, m.planet)
 	}

@@ -11,6 +11,7 @@ import "encoding/binary"
 //	2    number of former members, ascending by ID, then for each: ID (2), removed (8), hash of the node key (32), text: name
 //	2    number of tokens, ascending by ID, then for each: ID (8), SHA-256 of the secret (32), created (8), expires (8),
 //	     used (8), member (2), hash of its node key (32), text: name
+//	20   from version 3 on: epoch of the cluster: number (4), ID (8), when it began (8, ms since 1970)
 func appendCluster(b []byte, s *State) []byte {
 	for i := range s.Members {
 		b = s.Members[i].appendCluster(b)
@@ -36,6 +37,14 @@ func appendCluster(b []byte, s *State) []byte {
 		b = append(append(b, byte(len(t.Name))), t.Name...)
 	}
 	return b
+}
+
+// epochFrom is the version of the snapshot that first has the epoch of the cluster.
+const epochFrom = 3
+
+func appendEpoch(b []byte, c *ClusterInfo) []byte {
+	b = append(binary.BigEndian.AppendUint32(b, c.Epoch.Number), c.Epoch.ID[:]...)
+	return binary.BigEndian.AppendUint64(b, uint64(c.Restored))
 }
 
 func (m *Member) appendCluster(b []byte) []byte {
@@ -69,6 +78,13 @@ func readCluster(r *reader, s *State) {
 			r.fail("tokens out of order")
 		}
 		s.Tokens = append(s.Tokens, t)
+	}
+}
+
+func (s *State) readEpoch(r *reader) {
+	s.Cluster.Epoch, s.Cluster.Restored = readEpoch(r), r.time()
+	if !s.Cluster.Bootstrapped() && (s.Cluster.Epoch != Epoch{} || s.Cluster.Restored != 0) {
+		r.fail("epoch of no cluster")
 	}
 }
 

@@ -40,11 +40,7 @@ func appendMeta(b []byte, s *State, version uint16) []byte {
 	} else {
 		b = append(b, 0, 0)
 	}
-	b = append(b, byte(len(s.Settings.explicit)))
-	for _, kv := range s.Settings.explicit {
-		b = append(append(b, byte(len(kv.Key))), kv.Key...)
-		b = append(append(b, byte(len(kv.Value))), kv.Value...)
-	}
+	b = appendSettings(b, &s.Settings)
 	for _, v := range s.Counters.list() {
 		b = binary.BigEndian.AppendUint64(b, *v)
 	}
@@ -62,7 +58,19 @@ func appendMeta(b []byte, s *State, version uint16) []byte {
 	if version == 1 {
 		return b
 	}
-	return appendCluster(b, s)
+	if b = appendCluster(b, s); version < epochFrom {
+		return b
+	}
+	return appendEpoch(b, &s.Cluster)
+}
+
+func appendSettings(b []byte, s *Settings) []byte {
+	b = append(b, byte(len(s.explicit)))
+	for _, kv := range s.explicit {
+		b = append(append(b, byte(len(kv.Key))), kv.Key...)
+		b = append(append(b, byte(len(kv.Value))), kv.Value...)
+	}
+	return b
 }
 
 // append appends a member, whose texts and endpoints were checked when its entry was decoded.
@@ -132,6 +140,9 @@ func readMeta(r *reader, s *State, version uint16) error {
 		s.alone(r)
 	} else {
 		readCluster(r, s)
+	}
+	if version >= epochFrom {
+		s.readEpoch(r)
 	}
 	return r.end()
 }

@@ -33,12 +33,15 @@ type State struct {
 	sum   sum // over the records in peers at Index
 }
 
-// ClusterInfo is what [Bootstrap] said. The zero value: not bootstrapped yet.
+// ClusterInfo is what [Bootstrap] said, and the last [NewEpoch]. The zero value: not bootstrapped yet.
 type ClusterInfo struct {
 	ID      [16]byte
 	Name    string
 	Root    vl1.Identity
 	Created int64 // ms since 1970
+
+	Epoch    Epoch // zero: the first
+	Restored int64 // ms since 1970: when the epoch began; 0: it is the first
 }
 
 // Bootstrapped reports whether the cluster has been created.

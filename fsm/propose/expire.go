@@ -47,6 +47,9 @@ func (p *Proposer) expire(ctx context.Context) {
 func (p *Proposer) walk(ctx context.Context) (proposed int, err error) {
 	st := p.opts.View.State()
 	cutoff := st.Time/1000 - table.Epoch.Unix() - int64(st.Settings.PeerExpiry/time.Second)
+	if c := st.Cluster; c.Restored != 0 && st.Time-c.Restored < st.Settings.PeerExpiry.Milliseconds() {
+		return 0, nil // while there was no cluster, no peer could say that it is there
+	}
 	if cutoff <= 0 {
 		return 0, nil
 	}

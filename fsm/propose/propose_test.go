@@ -370,6 +370,29 @@ func TestExpiry(t *testing.T) {
 	})
 }
 
+// A cluster that was restored from an old archive gives all peers the time to say that they are there.
+func TestExpiryAfterARestore(t *testing.T) {
+	in(t, nil, func(t *testing.T, c *cluster, p *propose.Proposer) {
+		p.Offer([]fsm.Sighting{seen(5, "192.0.2.1:1")})
+		pass(time.Second)
+		c.set(func() { c.follows = true })
+		pass(40 * 24 * time.Hour)
+		c.must(&fsm.NewEpoch{Epoch: fsm.Epoch{Number: 1, ID: [8]byte{1}}, ID: 9, Name: "r1", Address: "192.0.2.9:1", KeyHash: fsm.KeyHash{9}})
+		c.set(func() { c.follows = false })
+		pass(29 * 24 * time.Hour)
+		if _, ok := c.peer(5); !ok {
+			t.Error("expired before it had the time of the setting")
+		}
+		c.must(&fsm.Set{Key: "max_peers", Value: "77"}) // the log's time goes on
+		pass(2 * 24 * time.Hour)
+		c.must(&fsm.Set{Key: "max_peers", Value: "78"})
+		pass(2 * time.Hour)
+		if _, ok := c.peer(5); ok {
+			t.Error("still known")
+		}
+	})
+}
+
 func TestOfferDoesNotAllocateForWhatIsKnown(t *testing.T) {
 	c := newCluster(t)
 	p := propose.New(propose.Options{View: c.fsm.View(), Applier: c})
