@@ -68,6 +68,12 @@ const (
 	LinkFailed
 	LinkMessages
 	FencedDropped
+	RescuesBegun
+	RescuePushes
+	RescuePins
+	Rescued
+	RescuedElsewhere
+	RescuesGivenUp
 	numCounters
 )
 
@@ -140,6 +146,12 @@ var CounterDefs = [numCounters]CounterDef{
 	LinkFailed:           {"link_failed_packets", "Packets and messages that could not be handed to another member."},
 	LinkMessages:         {"link_messages", "Messages received from other members: introductions, multicast."},
 	FencedDropped:        {"fenced_packets", "Datagrams ignored because the cluster believes this member dead."},
+	RescuesBegun:         {"rescue_peers", "Peers of dead members that fell to this member's share."},
+	RescuePushes:         {"rescue_push_packets", "Redirects to this member sent to such peers by way of another root."},
+	RescuePins:           {"rescue_pin_packets", "Redirects that erased the dead path of a rescued peer."},
+	Rescued:              {"rescued_peers", "Such peers that came to this member."},
+	RescuedElsewhere:     {"rescued_elsewhere_peers", "Such peers that the log found at another member meanwhile."},
+	RescuesGivenUp:       {"rescue_given_up_peers", "Such peers that did not come: they are offline, or no other root reaches them."},
 }
 
 // counters are written by the one goroutine that owns them and read by anyone: the owner counts in plain words

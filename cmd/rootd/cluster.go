@@ -60,6 +60,7 @@ type cluster struct {
 	servers    *replica.Membership
 	supervisor *propose.Supervisor
 	health     health
+	neighbours neighbours
 	renewer    *pki.Renewer
 	comparer   *comparer
 	expelled   chan error // holds one, at most
@@ -167,7 +168,7 @@ func (c *cluster) lead() {
 			return s, json.Unmarshal(b, &s)
 		},
 	})
-	c.health.m = c.m
+	c.health.m, c.neighbours.m = c.m, c.m
 	c.comparer = c.newComparer()
 	c.supervisor = propose.NewSupervisor(propose.SupervisorOptions{
 		View: c.m.fsm.View(), Applier: c.m.replica, Logger: c.m.log, Self: c.health.latest,
@@ -197,6 +198,11 @@ func (c *cluster) run(ctx context.Context) error {
 	g.Go(func() error { return c.supervisor.Run(ctx) })
 	g.Go(func() error { return c.health.run(ctx) })
 	g.Go(func() error { return (&witness{m: c.m}).run(ctx) })
+	g.Go(func() error { return c.neighbours.run(ctx) })
+	g.Go(func() error {
+		c.m.root.NewRescuer(c.neighbours.via).Run(ctx)
+		return nil
+	})
 	g.Go(func() error { return c.publish(ctx) })
 	g.Go(func() error { return c.comparer.run(ctx) })
 	g.Go(func() error { return c.health.look(ctx) })

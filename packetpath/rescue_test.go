@@ -1,0 +1,196 @@
+package packetpath_test
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rootd/rootd/fsm"
+	"github.com/rootd/rootd/fsm/table"
+	"github.com/rootd/rootd/packetpath"
+	"github.com/rootd/rootd/packetpath/udp"
+	"github.com/rootd/rootd/packetpath/vl1"
+)
+
+var otherRoot = netip.MustParseAddrPort("10.0.9.9:9993")
+
+// rescuers starts one at each member; the planet lists all of them. It returns the socket of the other root.
+func (l *lab) rescuers() udp.Conn {
+	l.Helper()
+	var endpoints []netip.AddrPort
+	for _, n := range l.nodes {
+		endpoints = append(endpoints, n.v4, n.v6)
+	}
+	w := &vl1.World{
+		Type: vl1.WorldPlanet, ID: 0xdecade, Timestamp: 1000, UpdateKey: l.signs.Public(),
+		Roots: []vl1.Root{{Identity: l.self.Identity, Endpoints: endpoints}},
+	}
+	w.Sign(l.signs)
+	l.apply(&fsm.PublishPlanet{World: w.AppendBinary(nil)})
+	other, err := l.net.Listen(otherRoot, udp.Options{})
+	if err != nil {
+		l.Fatal(err)
+	}
+	l.Cleanup(func() { _ = other.Close() })
+	for _, n := range l.nodes {
+		ctx, cancel := context.WithCancel(context.Background())
+		r := n.root.NewRescuer(func() []netip.AddrPort { return []netip.AddrPort{otherRoot} })
+		done := make(chan struct{})
+		go func() { defer close(done); r.Run(ctx) }()
+		l.Cleanup(func() { cancel(); <-done })
+	}
+	time.Sleep(time.Second) // they have seen all members up
+	return other
+}
+
+// lose makes the log believe that a member died.
+func (l *lab) lose(id table.MemberID) {
+	l.Helper()
+	down := &fsm.MemberDown{ID: id, Epoch: 1, Cause: fsm.DownLost}
+	for _, n := range l.nodes {
+		if n.id != id {
+			down.Witnesses = append(down.Witnesses, n.id)
+		}
+	}
+	l.apply(down)
+}
+
+// relayed returns the next packet that came to the other root for the client, decrypted, or nil if none comes in time.
+func (c *client) relayed(other udp.Conn, within time.Duration) (p vl1.Packet, from netip.AddrPort) {
+	c.Helper()
+	batch := []udp.Message{{Buf: make([]byte, vl1.MaxPacket)}}
+	_ = other.SetReadDeadline(time.Now().Add(within))
+	if n, _ := other.Read(batch); n == 0 {
+		return nil, from
+	}
+	p, err := vl1.ParsePacket(batch[0].Buf[:batch[0].N])
+	if err != nil || p.Dest() != c.id.Address || p.Source() != c.self.Address || p.Hops() != 0 {
+		c.Fatalf("%v: %x", err, batch[0].Buf[:batch[0].N])
+	}
+	if err := vl1.Dearmor(p, &c.key); err != nil {
+		c.Fatal(err)
+	}
+	return p, batch[0].Addr
+}
+
+// push returns the one endpoint of a redirect.
+func (c *client) push(p vl1.Packet) netip.AddrPort {
+	c.Helper()
+	if p == nil {
+		c.Fatal("no redirect")
+	}
+	paths, err := vl1.DecodePushDirectPaths(p, nil)
+	if err != nil || len(paths) != 1 || paths[0].Flags != vl1.PathRedirect {
+		c.Fatalf("%v: %+v", err, paths)
+	}
+	return paths[0].Endpoint
+}
+
+func (l *lab) sum(c packetpath.Counter) (n int) {
+	synctest.Wait()
+	for _, m := range l.nodes {
+		n += int(m.root.Stats().Counters[c])
+	}
+	return n
+}
+
+func TestPeersOfADeadMemberAreRescued(t *testing.T) {
+	for family, form := range forms {
+		t.Run(family, func(t *testing.T) {
+			inCluster(t, 3, nil, func(l *lab) {
+				other := l.rescuers()
+				c := l.clientAt(0, 1, fmt.Sprintf(form, 7)).attach()
+				l.clientAt(1, 2, fmt.Sprintf(form, 8)).attach() // not concerned
+				l.lose(1)
+				p, from := c.relayed(other, time.Second)
+				to := c.push(p)
+				var saviour *node
+				for _, n := range l.nodes[1:] {
+					if to == n.v4 || to == n.v6 {
+						saviour = n
+					}
+				}
+				if saviour == nil || from != saviour.v4 || to.Addr().Is4() != c.addr.Addr().Is4() {
+					t.Fatalf("redirected to %v by %v", to, from)
+				}
+				c.at = saviour
+				id := c.hello(nil)
+				// What the dead member's successor said directly may be there, too; two pins follow the answer.
+				var pinned []netip.AddrPort
+				answered := false
+				for p := c.next(); p != nil; p = c.next() {
+					switch p.Verb() {
+					case vl1.VerbOK:
+						_, re, _, _ := vl1.DecodeOK(p)
+						answered = answered || re == id
+					case vl1.VerbPushDirectPaths:
+						if p.Hops() != 1 {
+							t.Errorf("a pin with %d hops", p.Hops())
+						}
+						pinned = append(pinned, c.push(p))
+					}
+				}
+				if !answered || len(pinned) != 2 || pinned[0] != to || pinned[1] != to {
+					t.Errorf("answered %v, pinned to %v", answered, pinned)
+				}
+				if p, _ := c.relayed(other, 10*time.Second); p != nil {
+					t.Errorf("a redirect after it had come: %v", p)
+				}
+				if n := l.sum(packetpath.Rescued); n != 1 {
+					t.Errorf("%d rescued", n)
+				}
+			})
+		})
+	}
+}
+
+func TestRescueGivesUp(t *testing.T) {
+	inCluster(t, 3, nil, func(l *lab) {
+		other := l.rescuers()
+		c := l.clientAt(0, 1, "192.0.2.7:40000").attach()
+		l.lose(1)
+		began := time.Now()
+		var at []time.Duration
+		for p, _ := c.relayed(other, 20*time.Second); p != nil; p, _ = c.relayed(other, 20*time.Second) {
+			at = append(at, time.Since(began).Truncate(time.Second/2))
+		}
+		if fmt.Sprint(at) != "[0s 1.5s 4s]" {
+			t.Errorf("redirects after %v", at)
+		}
+		if begun, gone := l.sum(packetpath.RescuesBegun), l.sum(packetpath.RescuesGivenUp); begun != 1 || gone != 1 {
+			t.Errorf("%d begun, %d given up", begun, gone)
+		}
+	})
+}
+
+// A client that found another member by itself is left alone; one whose planet lists nobody else cannot be helped.
+func TestNobodyIsRescuedWhoNeedsNoHelp(t *testing.T) {
+	inCluster(t, 3, nil, func(l *lab) {
+		other := l.rescuers()
+		c := l.clientAt(0, 1, "192.0.2.7:40000").attach()
+		l.apply(&fsm.Set{Key: "rescue_rate", Value: "0"})
+		l.lose(1)
+		if p, _ := c.relayed(other, 10*time.Second); p != nil {
+			t.Error("rescued although that is switched off")
+		}
+	})
+	inCluster(t, 3, nil, func(l *lab) {
+		other := l.rescuers()
+		c := l.clientAt(0, 1, "192.0.2.7:40000").attach()
+		l.lose(1)
+		if p, _ := c.relayed(other, time.Second); p == nil {
+			t.Fatal("no redirect")
+		}
+		l.apply(fsm.Changes{{Address: c.id.Address, Key: c.id.Key, Member: 2, Epoch: 1, V4: c.addr}})
+		l.apply(fsm.Changes{{Address: c.id.Address, Key: c.id.Key, Member: 3, Epoch: 1, V4: c.addr}})
+		if p, _ := c.relayed(other, 10*time.Second); p != nil {
+			t.Error("a redirect although it is at a member that lives")
+		}
+		if n := l.sum(packetpath.RescuedElsewhere); n != 1 {
+			t.Errorf("%d found elsewhere", n)
+		}
+	})
+}
