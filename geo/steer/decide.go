@@ -1,0 +1,91 @@
+package steer
+
+// Decision is what to do with a peer in one family.
+type Decision struct {
+	Target  uint16 // hand it off to this member; 0: it stays
+	Reason  Reason
+	Best    uint16 // the member with the least cost; 0: none may take it
+	Current int32  // µs: cost of the present member; -1: it has none
+	Cost    int32  // µs: cost of Best; -1: there is none
+}
+
+// Decide says where the peer should be.
+func (t *Table) Decide(p *Peer) Decision {
+	var s survey
+	t.survey(p, &s)
+	if s.best == p.Current && s.known && p.Target == 0 { // nearly always
+		return Decision{Reason: StayBest, Best: s.best, Current: int32(s.current), Cost: int32(s.cost)}
+	}
+	return t.judge(p, &s)
+}
+
+// judge turns costs into a decision.
+func (t *Table) judge(p *Peer, s *survey) Decision {
+	d := Decision{Best: s.best, Current: -1, Cost: -1}
+	if s.best != 0 {
+		d.Cost = int32(s.cost)
+	}
+	if s.attached {
+		d.Current = int32(s.current)
+	}
+	switch {
+	case p.Target != 0 && p.underWay():
+		d.Reason = StayUnderWay
+	case s.best == 0:
+		d.Reason = StayNobody
+	case s.attached && !s.known && !s.leaves:
+		d.Reason = StayUnknown
+	case s.best == p.Current:
+		d.Reason = StayBest
+	case !s.attached:
+		d.Reason = MovePlace
+	case s.leaves:
+		if d.Reason = MoveDrain; p.pushed(pushGate) {
+			d.Reason = StayPushGate
+		}
+	case s.current-s.cost < t.need(p, s).total:
+		d.Reason = StayMargin
+	default:
+		d.Reason = t.free(p, s)
+	}
+	if d.Reason.Moves() {
+		d.Target = s.best
+	}
+	return d
+}
+
+// free is the reason for a peer that would gain enough and need not leave.
+func (t *Table) free(p *Peer, s *survey) Reason {
+	switch {
+	case p.Family == FamilyUnknown:
+		return StayVersion
+	case p.Family.placesItself() && !s.busy:
+		return StaySelfPlacing
+	case p.pushed(pushGate):
+		return StayPushGate
+	case p.pushed(t.rest(p)):
+		return StayDwell
+	case int64(p.Moves) >= t.budget:
+		return StayBudget
+	case s.busy:
+		return MoveBalance
+	}
+	return MoveCost
+}
+
+// need is the gain that a move must bring, in µs: the greatest of the terms, and up to a quarter more. By that quarter
+// peers differ that are otherwise alike, so that not all of a city move in the same second when a load changes.
+type need struct {
+	margin, percent, deviation, radius, spread, total int64
+}
+
+func (t *Table) need(p *Peer, s *survey) need {
+	n := need{margin: t.margin, percent: s.current * t.percent / 100, deviation: 3 * max(s.dev, s.currDev)}
+	if s.unmeasured {
+		n.radius = 2 * int64(p.RadiusKm) * t.perKm
+	}
+	n.total = max(n.margin, n.percent, n.deviation, n.radius)
+	n.spread = n.total * int64(p.Spread) >> 10
+	n.total += n.spread
+	return n
+}
