@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -28,6 +29,8 @@ type Settings struct {
 	RescueRate int
 	// Voters is how many members vote at most; the others stand by. Key "voters".
 	Voters int
+	// Steering are the rules of handing peers off. Keys "steering", "steering_...".
+	Steering Steering
 
 	explicit []KeyValue // what was set, ascending by key; canonical values
 }
@@ -50,13 +53,14 @@ func DefaultSettings() Settings {
 	return Settings{
 		PeerExpiry: 30 * 24 * time.Hour, KeepAlive: 6 * time.Hour, MaxPeers: 50_000_000,
 		MemberSuspectAfter: 10 * time.Second, MemberDownAfter: 30 * time.Second, MemberLostAfter: 3 * time.Second, RescueRate: 2000, Voters: 5,
+		Steering: defaultSteering(),
 	}
 }
 
 // SettingKeys lists the known settings, ascending by key.
 func SettingKeys() []SettingKey {
 	d := DefaultSettings()
-	return []SettingKey{
+	keys := []SettingKey{
 		{"keep_alive", d.KeepAlive.String(), "least time between two log entries that only say that a peer is still there (10m to 72h)"},
 		{"max_peers", strconv.Itoa(d.MaxPeers), "most peers that the cluster knows; new ones beyond are refused (1 to 1000000000)"},
 		{"member_down_after", d.MemberDownAfter.String(), "how long a member may be silent before it is declared down (5s to 1h)"},
@@ -66,6 +70,9 @@ func SettingKeys() []SettingKey {
 		{"rescue_rate", strconv.Itoa(d.RescueRate), "peers of dead members that one member redirects to itself per second, by way of another root (0 to 100000; 0: none)"},
 		{"voters", strconv.Itoa(d.Voters), "most members that vote; the others stand by (1 to 9)"},
 	}
+	keys = append(keys, steeringKeys()...)
+	slices.SortFunc(keys, func(a, b SettingKey) int { return strings.Compare(a.Key, b.Key) })
+	return keys
 }
 
 // Explicit returns the settings that were set, ascending by key. The caller must not change them.
@@ -127,7 +134,7 @@ func (s *Settings) assign(key, value string) (string, error) {
 	case "voters":
 		return assignInt(&s.Voters, key, value, d.Voters, 1, 9)
 	}
-	return "", fmt.Errorf("%w: unknown key %q", ErrSetting, key)
+	return s.Steering.assign(key, value)
 }
 
 // check says whether the settings fit each other. Only a [Set] asks: a snapshot is taken as it is.
@@ -138,7 +145,7 @@ func (s *Settings) check() error {
 	if s.MemberLostAfter > 0 && s.MemberLostAfter < time.Second {
 		return fmt.Errorf("%w: member_lost_after: %s is less than 1s, and not 0s", ErrSetting, s.MemberLostAfter)
 	}
-	return nil
+	return s.Steering.check()
 }
 
 func assignDuration(dst *time.Duration, key, value string, def, least, most time.Duration) (string, error) {
