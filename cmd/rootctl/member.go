@@ -290,7 +290,7 @@ func newLeader(e *env) *cobra.Command {
 		Use:   "transfer [MEMBER]",
 		Short: "Hand leadership to another voter",
 		Long: "transfer makes another voter the leader, the one that is furthest if none is named. Clients notice nothing. " +
-			"Do this before the leader's machine is stopped, to spare the cluster an election.",
+			"A leader that is stopped (SIGTERM) does this by itself.",
 		Example: "  rootctl leader transfer\n  rootctl leader transfer ams1",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {

@@ -89,7 +89,8 @@ func (s *clusterSockets) close() {
 	_ = s.udp.Close()
 }
 
-// newCluster makes the member's end of everything; nothing runs yet. ctx bounds the life of Raft's connections.
+// newCluster makes the member's end of everything; nothing runs yet. ctx bounds the life of Raft's connections,
+// which a member that is told to stop still needs for a moment.
 func newCluster(ctx context.Context, m *member, s *clusterSockets) (*cluster, error) {
 	c := &cluster{m: m, address: m.clusterAddress(s.tcp.Addr()), expelled: make(chan error, 1)}
 	c.authority = m.dir.Authority

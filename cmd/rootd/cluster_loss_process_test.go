@@ -194,11 +194,11 @@ func (f *fleet) removed(*vl1.World, *device) {
 	out := (f.leader(0, "") + 1) % 3
 	in := (out + 1) % 3
 	ctx := longDeadline(f.T)
+	if _, err := f.admin(in).RemoveMember(ctx, f.name(out), admin.RemoveOptions{}); err == nil {
+		f.Error("removed without force, although it is alive")
+	}
 	if err := f.members[out].Stop(grace); err != nil {
 		f.Fatal(err)
-	}
-	if _, err := f.admin(in).RemoveMember(ctx, f.name(out), admin.RemoveOptions{}); err == nil {
-		f.Error("removed at once, without force, although it had just been alive")
 	}
 	f.waitStatus(in, f.name(out), admin.StatusDown)
 	if _, err := f.admin(in).RemoveMember(ctx, f.name(out), admin.RemoveOptions{}); err != nil {

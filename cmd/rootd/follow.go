@@ -23,7 +23,7 @@ func (m *member) fence(ctx context.Context, s *fsm.State) {
 	self, ok := s.Member(m.id)
 	// Our own announcement may have been answered by the leader before this member has applied it: an older epoch in the
 	// log is no news.
-	if epoch == 0 || ok && (uint32(self.Epoch) < epoch || uint32(self.Epoch) == epoch && self.Status == fsm.StatusUp) {
+	if epoch == 0 || m.leaving.Load() || ok && (uint32(self.Epoch) < epoch || uint32(self.Epoch) == epoch && self.Status == fsm.StatusUp) {
 		return
 	}
 	m.setFence(true)

@@ -50,6 +50,7 @@ type member struct {
 	sightings *epochSink
 	root      *packetpath.Root
 	fenced    atomic.Bool // root is
+	leaving   atomic.Bool // this life is about to end, as it should
 	notify    *notifier
 	rates     rates
 }
@@ -104,7 +105,7 @@ func (m *member) open(ctx context.Context, stderr io.Writer) error {
 	}
 	var transport raft.Transport
 	if m.ports != nil {
-		if m.cluster, err = newCluster(ctx, m, m.ports); err != nil {
+		if m.cluster, err = newCluster(context.WithoutCancel(ctx), m, m.ports); err != nil {
 			return err
 		}
 		transport = m.cluster.raft
@@ -213,15 +214,17 @@ func (m *member) wire() error {
 	return nil
 }
 
-// serve runs everything and returns when all of it has ended. The order of the end: no more packets; what they
-// brought about goes into the log; the log is closed. The admin socket and the metrics stay until then.
+// serve runs everything and returns when all of it has ended. The order of the end: what the member owes the others while
+// it serves (stop.go); no more packets; what they brought about goes into the log; the log says that this life is over; the
+// log is closed. The admin socket and the metrics stay until then.
 func (m *member) serve(ctx context.Context) error {
 	g, serving := errgroup.WithContext(ctx)
 	last := context.WithoutCancel(ctx)
+	greeting, stopGreeting := context.WithCancel(last)
 	proposing, stopProposing := context.WithCancel(last)
 	logging, stopLogging := context.WithCancel(last)
 	asking, stopAsking := context.WithCancel(last)
-	stop := func() { stopProposing(); stopLogging(); stopAsking() }
+	stop := func() { stopGreeting(); stopProposing(); stopLogging(); stopAsking() }
 	defer stop()
 
 	registry, err := newRegistry(m)
@@ -230,11 +233,15 @@ func (m *member) serve(ctx context.Context) error {
 	}
 	g.Go(func() error {
 		defer stopProposing()
-		return m.root.Run(serving)
+		return m.root.Run(greeting)
 	})
 	g.Go(func() error {
 		defer stopLogging()
-		return m.proposer.Run(proposing)
+		err := m.proposer.Run(proposing)
+		if ctx.Err() != nil {
+			m.leave(last)
+		}
+		return err
 	})
 	g.Go(func() error {
 		defer stopAsking()
@@ -251,9 +258,14 @@ func (m *member) serve(ctx context.Context) error {
 		g.Go(func() error { return serveHTTP(asking, m, registry, m.http) })
 	}
 	g.Go(func() error {
+		defer stopGreeting()
 		<-serving.Done()
 		m.log.Info("stopping", "reason", context.Cause(serving).Error())
-		return m.notify.stopping()
+		err := m.notify.stopping()
+		if ctx.Err() != nil { // told to, not in trouble
+			m.windDown(last)
+		}
+		return err
 	})
 	for _, w := range m.cfg.Warnings() {
 		m.log.Warn("configuration", "reason", w)
