@@ -6,7 +6,7 @@
 // a [table.Table]; a [Response] per entry; snapshots; and a state hash that members compare.
 //
 // Goroutines: Raft calls Apply, ApplyBatch, StoreConfiguration, Snapshot and Restore from one goroutine (or before
-// it starts, the replica does); Persist of a snapshot runs beside them and makes none of them wait. View, State and
+// it starts, the replica does); Persist of a snapshot runs beside them and makes none of them wait. Freeze, View, State and
 // Hash are for anyone.
 //
 // Invariants: the same log gives the same state, byte for byte, however it is cut into batches and wherever a snapshot
@@ -20,6 +20,7 @@ package fsm
 import (
 	"fmt"
 	"log/slog"
+	"sync"
 
 	"github.com/hashicorp/raft"
 
@@ -50,7 +51,10 @@ type FSM struct {
 	opts Options
 	view View
 
-	// The following belong to the goroutine that applies.
+	// mu keeps entries from being applied while the state is frozen. Nobody waits for it who handles packets.
+	mu sync.Mutex
+
+	// The following belong to the goroutine that applies, which changes st under mu.
 	st  State // what is published next
 	dec decoder
 	rec table.Record // scratch
@@ -98,6 +102,8 @@ func (f *FSM) Apply(l *raft.Log) any { return f.ApplyBatch([]*raft.Log{l})[0] }
 // before, which happens after a restart, are skipped.
 func (f *FSM) ApplyBatch(logs []*raft.Log) []any {
 	out := make([]any, len(logs))
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	for i, l := range logs {
 		out[i] = f.applyLog(l)
 	}
@@ -107,6 +113,8 @@ func (f *FSM) ApplyBatch(logs []*raft.Log) []any {
 
 // StoreConfiguration implements [raft.ConfigurationStore].
 func (f *FSM) StoreConfiguration(index uint64, c raft.Configuration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if index > f.st.Index && f.st.Halted == "" {
 		f.hashes.pass(&f.st, index)
 		f.configure(index, c)

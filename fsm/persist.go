@@ -45,33 +45,51 @@ const (
 	endSize      = 8 + len(Hash{})
 )
 
-// snapshot is the state at one index, for [raft.FSMSnapshot].
-type snapshot struct {
+// Frozen is the whole state at one index, while the machine goes on. As long as it is not released it costs
+// memory: see [table.Frozen]. Its methods may be called from any goroutine.
+type Frozen struct {
 	state State // peers is not used: it is live
 	peers *table.Frozen
 }
 
-// Snapshot implements [raft.FSM]: it takes microseconds, whatever the number of peers.
-func (f *FSM) Snapshot() (raft.FSMSnapshot, error) {
+var _ raft.FSMSnapshot = (*Frozen)(nil)
+
+// Freeze returns the present state, in microseconds, whatever the number of peers. It must be released. Any goroutine.
+func (f *FSM) Freeze() (*Frozen, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.st.Halted != "" {
 		return nil, fmt.Errorf("take snapshot: %w: %s", ErrHalted, f.st.Halted)
 	}
-	return &snapshot{state: f.st, peers: f.st.peers.Freeze()}, nil
+	return &Frozen{state: f.st, peers: f.st.peers.Freeze()}, nil
 }
 
+// Snapshot implements [raft.FSM].
+func (f *FSM) Snapshot() (raft.FSMSnapshot, error) {
+	s, err := f.Freeze()
+	if err != nil {
+		return nil, err // not a nil *Frozen in an interface
+	}
+	return s, nil
+}
+
+// State returns what is frozen, peers apart: only their number is.
+func (s *Frozen) State() *State { return &s.state }
+
 // Release implements [raft.FSMSnapshot].
-func (s *snapshot) Release() { s.peers.Release() }
+func (s *Frozen) Release() { s.peers.Release() }
 
 // Persist implements [raft.FSMSnapshot]. It runs beside Apply.
-func (s *snapshot) Persist(sink raft.SnapshotSink) error {
-	if err := s.write(sink); err != nil {
+func (s *Frozen) Persist(sink raft.SnapshotSink) error {
+	if err := s.Write(sink); err != nil {
 		_ = sink.Cancel()
 		return fmt.Errorf("write snapshot %s: %w", sink.ID(), err)
 	}
 	return sink.Close()
 }
 
-func (s *snapshot) write(w io.Writer) error {
+// Write writes the snapshot, for [FSM.Restore] and [NewReader]. It runs beside Apply.
+func (s *Frozen) Write(w io.Writer) error {
 	b := append(make([]byte, 0, snapshotHeader), snapshotMagic...)
 	b = binary.BigEndian.AppendUint16(b, snapshotVersion)
 	b = binary.BigEndian.AppendUint64(b, s.state.Index)

@@ -23,6 +23,8 @@ func (f *FSM) Restore(rc io.ReadCloser) error {
 	}
 	// The old table is not closed: whoever still reads it finds every peer, and its memory returns to the system when
 	// the last of them lets go.
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.st = *st
 	f.publish()
 	return nil
@@ -40,7 +42,14 @@ func readSnapshot(r io.Reader, o table.Options) (*State, error) {
 	if s.peers, err = table.New(o); err != nil {
 		return nil, fmt.Errorf("make peer table: %w", err)
 	}
-	if err := sr.body(s, peers); err != nil {
+	err = sr.meta(s)
+	if err == nil {
+		err = sr.body(s, s.store)
+	}
+	if err == nil {
+		err = sr.finish(s, peers, s.peers.Len())
+	}
+	if err != nil {
 		_ = s.peers.Close()
 		return nil, err
 	}
@@ -53,6 +62,7 @@ type snapshotReader struct {
 	version uint16
 	n       int // blocks read
 	buf     []byte
+	end     []byte // payload of the end block
 }
 
 func (sr *snapshotReader) header(s *State) (peers int, err error) {
@@ -106,32 +116,43 @@ func (sr *snapshotReader) block() (kind byte, payload []byte, err error) {
 	return kind, body[blockHeader:], nil
 }
 
-func (sr *snapshotReader) body(s *State, peers int) error {
+// meta reads the first block.
+func (sr *snapshotReader) meta(s *State) error {
+	kind, b, err := sr.block()
+	if err != nil {
+		return err
+	}
+	if kind != blockMeta {
+		return fmt.Errorf("%w: meta block missing", ErrMalformed)
+	}
+	if err := readMeta(&reader{b: b}, s, sr.version); err != nil {
+		return fmt.Errorf("meta block: %w", err)
+	}
+	return nil
+}
+
+// body reads all peers, and keeps the end block for finish.
+func (sr *snapshotReader) body(s *State, yield func(*table.Record) error) error {
 	for {
 		kind, b, err := sr.block()
 		if err != nil {
 			return err
 		}
-		first := sr.n == 1
-		if first != (kind == blockMeta) {
-			return fmt.Errorf("%w: meta block missing or repeated", ErrMalformed)
-		}
 		switch kind {
 		case blockMeta:
-			if err := readMeta(&reader{b: b}, s, sr.version); err != nil {
-				return fmt.Errorf("meta block: %w", err)
-			}
+			return fmt.Errorf("%w: meta block repeated", ErrMalformed)
 		case blockPeers:
-			if err := readPeers(s, b, sr.version); err != nil {
+			if err := readPeers(b, sr.version, yield); err != nil {
 				return fmt.Errorf("block %d: %w", sr.n-1, err)
 			}
 		case blockEnd:
-			return sr.finish(s, peers, b)
+			sr.end = b
+			return nil
 		}
 	}
 }
 
-func readPeers(s *State, b []byte, version uint16) error {
+func readPeers(b []byte, version uint16, yield func(*table.Record) error) error {
 	if len(b)%recordSizeOf(version) != 0 {
 		return fmt.Errorf("%w: %d bytes are not whole records", ErrMalformed, len(b))
 	}
@@ -141,17 +162,26 @@ func readPeers(s *State, b []byte, version uint16) error {
 		if readRecord(&r, &rec, version); r.bad != "" {
 			return r.end()
 		}
-		if err := s.peers.Put(&rec); err != nil {
-			return fmt.Errorf("store peer %s: %w", rec.Address, err)
+		if err := yield(&rec); err != nil {
+			return err
 		}
-		s.sum.add(&rec)
-		s.Peers++
 	}
 	return nil
 }
 
-// finish checks what was read against the end block.
-func (sr *snapshotReader) finish(s *State, peers int, b []byte) error {
+// store puts a peer of a snapshot into the table.
+func (s *State) store(rec *table.Record) error {
+	if err := s.peers.Put(rec); err != nil {
+		return fmt.Errorf("store peer %s: %w", rec.Address, err)
+	}
+	s.sum.add(rec)
+	s.Peers++
+	return nil
+}
+
+// finish checks what was read, different peers among it, against the header's number of peers and the end block.
+func (sr *snapshotReader) finish(s *State, peers, different int) error {
+	b := sr.end
 	var extra [1]byte
 	if n, err := io.ReadFull(sr.r, extra[:]); n != 0 || err != io.EOF {
 		return fmt.Errorf("%w: bytes after the end block", ErrDamaged)
@@ -160,8 +190,8 @@ func (sr *snapshotReader) finish(s *State, peers int, b []byte) error {
 		return fmt.Errorf("%w: end block of %d bytes", ErrMalformed, len(b))
 	}
 	counted := binary.BigEndian.Uint64(b)
-	if s.Peers != peers || counted != uint64(peers) || s.peers.Len() != peers {
-		return fmt.Errorf("%w: header says %d peers, end %d, found %d (%d different)", ErrDamaged, peers, counted, s.Peers, s.peers.Len())
+	if s.Peers != peers || counted != uint64(peers) || different != peers {
+		return fmt.Errorf("%w: header says %d peers, end %d, found %d (%d different)", ErrDamaged, peers, counted, s.Peers, different)
 	}
 	if got, want := s.hash(sr.version), Hash(b[8:]); got != want {
 		return fmt.Errorf("%w: state hash is %s, expected %s", ErrDamaged, got, want)

@@ -41,7 +41,7 @@ func arrows() []row {
 		{pkg: "transport/link", may: []string{"transport/mux"}},
 		{pkg: "transport/admin", may: []string{"transport/mux", "fsm"}},
 
-		{pkg: "snapshot", may: []string{"fsm"}},
+		{pkg: "snapshot", may: []string{"fsm", "fsm/table"}},
 		{pkg: "snapshot/agent", may: []string{"snapshot"}},
 
 		{pkg: "cmd/internal/client"},
