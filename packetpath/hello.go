@@ -151,7 +151,7 @@ func (w *worker) worldsFor(s *session, h *vl1.Hello, state *fsm.State) []byte {
 
 // sight tells the proposer where the peer is. It drops what the log says already.
 func (w *worker) sight(s *session, at *path) {
-	if s.probe.Load() {
+	if s.probe.Load() || w.isRoot(s.id) {
 		return
 	}
 	s.sighted.Store(w.now)
@@ -164,4 +164,19 @@ func (w *worker) sight(s *session, at *path) {
 		g.Endpoint = at.addr
 	}
 	w.sights = append(w.sights, g)
+}
+
+// isRoot reports whether the planet lists an identity as a root. Other roots greet us to compare planets; they are no peers
+// to look after.
+func (w *worker) isRoot(id vl1.Identity) bool {
+	p := w.root.view.State().Planet
+	if p == nil {
+		return false
+	}
+	for i := range p.World.Roots {
+		if p.World.Roots[i].Identity == id {
+			return true
+		}
+	}
+	return false
 }

@@ -200,6 +200,7 @@ func (c *cluster) run(ctx context.Context) error {
 	g.Go(func() error { return c.health.run(ctx) })
 	g.Go(func() error { return (&witness{m: c.m}).run(ctx) })
 	g.Go(func() error { return c.neighbours.run(ctx) })
+	g.Go(func() error { return c.neighbours.exchangePlanets(ctx) })
 	g.Go(func() error {
 		c.m.root.NewRescuer(c.neighbours.via).Run(ctx)
 		return nil
