@@ -73,8 +73,12 @@ func (f *FSM) command(c Command) Response {
 		return Response{Err: f.tokenRevoke(c)}
 	case *NewEpoch:
 		return Response{Err: f.newEpoch(c)}
+	case *MemberSet:
+		return Response{Err: f.memberSet(c)}
 	case Changes:
 		f.changes(c)
+	case Handoffs:
+		f.handoffs(c)
 	case *KeepAlive:
 		f.keepAlive(c)
 	case *Expire:
@@ -117,7 +121,16 @@ func (f *FSM) planet(raw []byte) error {
 			return fmt.Errorf("%w: %w", ErrPlanet, err)
 		}
 	}
+	before := f.st.Planet
 	f.st.Planet = &Planet{World: w, Raw: raw, Fingerprint: sha256.Sum256(raw)}
+	members := slices.Clone(f.st.Members)
+	for i := range members {
+		m := &members[i]
+		v4, _ := f.st.publishedIn(before, m, false)
+		v6, _ := f.st.publishedIn(before, m, true)
+		f.st.published(m, v4, v6)
+	}
+	f.st.Members = members
 	return nil
 }
 
@@ -167,7 +180,7 @@ func (f *FSM) change(c *Change, seen uint32) {
 	n.Changes++
 	r.LastSeen = seen // the log's time never goes back
 	if c.V4.IsValid() || c.V6.IsValid() {
-		f.attach(r, c)
+		f.attach(r, c, seen)
 	}
 	if c.Protocol != 0 {
 		r.Protocol, r.Major, r.Minor, r.Revision = c.Protocol, c.Major, c.Minor, c.Revision
@@ -185,16 +198,20 @@ func (f *FSM) change(c *Change, seen uint32) {
 }
 
 // attach sets the attachments that c brings, unless c's member has begun another life since.
-func (f *FSM) attach(r *table.Record, c *Change) {
+func (f *FSM) attach(r *table.Record, c *Change, seen uint32) {
 	if m, ok := f.st.Member(c.Member); !ok || m.Epoch != c.Epoch {
 		f.st.Counters.Stale++
 		return
 	}
 	if c.V4.IsValid() {
+		before, same := r.V4Member, r.V4Epoch == c.Epoch
 		r.V4, r.V4Member, r.V4Epoch = c.V4, c.Member, c.Epoch
+		f.arrived(r, false, before, same, seen)
 	}
 	if c.V6.IsValid() {
+		before, same := r.V6Member, r.V6Epoch == c.Epoch
 		r.V6, r.V6Member, r.V6Epoch = c.V6, c.Member, c.Epoch
+		f.arrived(r, true, before, same, seen)
 	}
 }
 

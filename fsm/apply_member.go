@@ -54,7 +54,13 @@ func (f *FSM) memberUp(c *MemberUp) (uint16, error) {
 	if c.KeyHash != (KeyHash{}) {
 		m.KeyHash = c.KeyHash
 	}
+	v4, _ := f.st.PublishedEndpoint(&m, false)
+	v6, _ := f.st.PublishedEndpoint(&m, true)
 	m.Name, m.Endpoints, m.Version, m.Feature = c.Name, c.Endpoints, c.Version, c.Feature
+	f.st.published(&m, v4, v6)
+	if m.Drain == DrainStopping {
+		m.Drain, m.DrainSince = DrainNone, 0
+	}
 	m.Epoch, m.Status, m.Up = nextEpoch(m.Epoch), StatusUp, f.st.Time
 	m.Health, m.LastReport = nil, 0
 	f.setMember(&m)

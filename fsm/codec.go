@@ -80,7 +80,8 @@ func Decode(b []byte) (Entry, error) {
 
 // decoder decodes entries, using the memory of the last one for the next: what it returns is valid until then.
 type decoder struct {
-	changes Changes
+	changes  Changes
+	handoffs Handoffs
 }
 
 func (d *decoder) decode(b []byte) (Entry, error) {
@@ -118,6 +119,11 @@ func (d *decoder) decode(b []byte) (Entry, error) {
 		c = readHealth(&r)
 	case KindMemberDown:
 		c = readMemberDown(&r)
+	case KindHandoffs:
+		d.handoffs = readHandoffs(&r, d.handoffs[:0])
+		c = d.handoffs
+	case KindMemberSet:
+		c = readMemberSet(&r)
 	case KindNewEpoch:
 		c = readNewEpoch(&r)
 	}

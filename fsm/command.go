@@ -67,9 +67,10 @@ const (
 	KindHealth       Kind = 13
 	KindMemberDown   Kind = 14
 
-	// Kinds 15 to 17 are reserved.
-
-	KindNewEpoch Kind = 18
+	KindHandoffs Kind = 15
+	// Kind 16 is reserved.
+	KindMemberSet Kind = 17
+	KindNewEpoch  Kind = 18
 )
 
 // String returns the kind as logs and metrics name it.
@@ -101,6 +102,10 @@ func (k Kind) String() string {
 		return "health"
 	case KindMemberDown:
 		return "member_down"
+	case KindHandoffs:
+		return "handoffs"
+	case KindMemberSet:
+		return "member_set"
 	case KindNewEpoch:
 		return "new_epoch"
 	}
@@ -111,8 +116,8 @@ func (k Kind) String() string {
 func (k Kind) known() bool { return k.String() != "unknown" }
 
 // Command is the meaning of one log entry: one of [Bootstrap], [Changes], [KeepAlive], [Expire], [PublishPlanet],
-// [Set], and those about members: [TokenCreate], [TokenRevoke], [MemberJoin], [MemberUp], [Health], [MemberDown],
-// [MemberRemove] and [NewEpoch].
+// [Set], [Handoffs], and those about members: [TokenCreate], [TokenRevoke], [MemberJoin], [MemberUp], [Health], [MemberDown],
+// [MemberRemove], [MemberSet] and [NewEpoch].
 type Command interface {
 	// Kind is the number that stands for the type of command in the log.
 	Kind() Kind

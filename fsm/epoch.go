@@ -72,7 +72,10 @@ func (f *FSM) newEpoch(c *NewEpoch) error {
 	if other, ok := st.MemberByKeyHash(c.KeyHash); ok && other.ID != c.ID {
 		return fmt.Errorf("%w: %s", ErrMemberKey, other.Name)
 	}
+	v4, _ := st.PublishedEndpoint(&m, false)
+	v6, _ := st.PublishedEndpoint(&m, true)
 	m.Name, m.Address, m.Endpoints, m.KeyHash, m.Version, m.Feature = c.Name, c.Address, c.Endpoints, c.KeyHash, c.Version, c.Feature
+	st.published(&m, v4, v6)
 	st.Removed = slices.Clone(st.Removed)
 	for i := range st.Members {
 		o := &st.Members[i]

@@ -180,15 +180,14 @@ func changes() *rapid.Generator[fsm.Change] {
 
 func commands() *rapid.Generator[fsm.Command] {
 	return rapid.Custom(func(t *rapid.T) fsm.Command {
-		switch rapid.IntRange(0, 15).Draw(t, "kind") {
+		switch rapid.IntRange(0, 20).Draw(t, "kind") {
 		case 0:
 			return &fsm.KeepAlive{Addresses: addressLists().Draw(t, "alive")}
 		case 1:
 			return &fsm.Expire{Cutoff: rapid.Uint32Range(122_000_000, 122_200_000).Draw(t, "cutoff"), Addresses: addressLists().Draw(t, "old")}
 		case 2:
 			return &fsm.MemberUp{
-				ID: memberIDs().Draw(t, "id"), Name: "m", Version: "1.0",
-				Endpoints: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.9:9993"), netip.MustParseAddrPort("[2001:db8::9]:9993")},
+				ID: memberIDs().Draw(t, "id"), Name: "m", Version: "1.0", Endpoints: []netip.AddrPort{listed4, listed6},
 			}
 		case 3:
 			return &fsm.Set{
@@ -196,14 +195,40 @@ func commands() *rapid.Generator[fsm.Command] {
 				Value: rapid.SampledFrom([]string{"", "30", "48h"}).Draw(t, "value"),
 			}
 		case 4:
-			w := vl1.World{Type: vl1.WorldPlanet, ID: 77, Timestamp: rapid.Uint64Range(1, 9).Draw(t, "timestamp")}
+			w := vl1.World{
+				Type: vl1.WorldPlanet, ID: 77, Timestamp: rapid.Uint64Range(1, 9).Draw(t, "timestamp"),
+				Roots: []vl1.Root{{Identity: bootstrap().Root, Endpoints: []netip.AddrPort{listed4, listed6}}},
+			}
 			return &fsm.PublishPlanet{World: w.AppendBinary(nil)}
 		case 5:
 			return bootstrap()
+		case 11, 12:
+			return fsm.Handoffs(rapid.SliceOfN(handoffs(), 1, 30).Draw(t, "handoffs"))
+		case 13:
+			return &fsm.MemberSet{ID: memberIDs().Draw(t, "id"), SetDrain: true, Drain: fsm.Drain(rapid.IntRange(0, 2).Draw(t, "drain"))}
 		case 6, 7, 8, 9, 10:
 			return memberCommands().Draw(t, "about members")
 		}
 		return fsm.Changes(rapid.SliceOfN(changes(), 1, 30).Draw(t, "changes"))
+	})
+}
+
+// listed4 and listed6 are in the generated planets.
+var (
+	listed4 = netip.MustParseAddrPort("192.0.2.9:9993")
+	listed6 = netip.MustParseAddrPort("[2001:db8::9]:9993")
+)
+
+func handoffs() *rapid.Generator[fsm.Handoff] {
+	return rapid.Custom(func(t *rapid.T) fsm.Handoff {
+		h := fsm.Handoff{
+			Address: addresses().Draw(t, "a"), Step: fsm.HandoffStep(rapid.SampledFrom([]int{1, 1, 1, 2, 3, 4}).Draw(t, "step")),
+			V6: rapid.Bool().Draw(t, "v6"), From: memberIDs().Draw(t, "from"), Epoch: rapid.Uint16Range(1, 2).Draw(t, "epoch"),
+		}
+		if h.Step != fsm.HandoffLevel {
+			h.Target = h.From%3 + 1
+		}
+		return h
 	})
 }
 
@@ -274,6 +299,12 @@ func examples() []fsm.Command {
 			{Member: 2, Epoch: 1},
 		}},
 		&fsm.MemberDown{ID: 2, Epoch: 1, Cause: fsm.DownLost, Witnesses: []table.MemberID{1, 3}},
+		fsm.Handoffs{
+			{Address: 5, Step: fsm.HandoffBegin, From: 1, Epoch: 1, Target: 2},
+			{Address: 6, Step: fsm.HandoffLevel, V6: true, From: 1, Epoch: 1},
+			{Address: 5, Step: fsm.HandoffFailed, From: 2, Epoch: 1, Target: 1},
+		},
+		&fsm.MemberSet{ID: 2, SetDrain: true, Drain: fsm.DrainOperator, Weight: 500},
 		newEpoch(1, 9),
 	}
 }

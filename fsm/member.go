@@ -22,6 +22,13 @@ type Member struct {
 	Joined    int64  // ms since 1970: when it was admitted; 0: it began the cluster
 	Up        int64  // ms since 1970: when its current epoch began; 0: never
 
+	Drain      Drain
+	DrainSince int64  // ms since 1970; 0: it does not drain
+	Weight     uint16 // ‰ of what a usual member can carry; 0: none was set, [UsualWeight]
+
+	// Planet4 and Planet6 are since which planet, by its timestamp in ms, clients find the member in it, by family. 0: never.
+	Planet4, Planet6 uint64
+
 	// Health is the last report of its current epoch, nil before the first.
 	Health *HealthReport
 	// LastReport is when that was, in ms since 1970; 0: never.

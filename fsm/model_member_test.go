@@ -18,6 +18,8 @@ type modelMember struct {
 	key           fsm.KeyHash
 	status        fsm.Status
 	up, last      int64
+	drain         fsm.Drain
+	listed        bool // the generated planets have its endpoints
 }
 
 // modelToken is what the model knows of a token.
@@ -54,6 +56,11 @@ func (m *model) member(c fsm.Command) {
 		if x := m.members[c.ID]; x.status == fsm.StatusUp && x.epoch == c.Epoch && m.over(c, x) {
 			x.status = fsm.StatusDown
 			x.epoch++
+			m.members[c.ID] = x
+		}
+	case *fsm.MemberSet:
+		if x, ok := m.members[c.ID]; ok {
+			x.drain = c.Drain
 			m.members[c.ID] = x
 		}
 	case *fsm.NewEpoch:
@@ -111,7 +118,7 @@ func (m *model) restored(c *fsm.NewEpoch) {
 		x.status = fsm.StatusDown
 		x.epoch++
 	}
-	x.name, x.address, x.key, x.last = c.Name, c.Address, c.KeyHash, 0
+	x.name, x.address, x.key, x.last, x.listed = c.Name, c.Address, c.KeyHash, 0, false
 	m.members = map[table.MemberID]modelMember{c.ID: x}
 	m.tokens, m.health, m.restores = map[fsm.TokenID]modelToken{}, 0, byte(c.Epoch.Number)
 }
@@ -158,6 +165,10 @@ func (m *model) up(c *fsm.MemberUp) {
 	}
 	x.epoch++
 	x.name, x.status, x.up, x.last = c.Name, fsm.StatusUp, m.time, 0
+	x.listed = slices.Contains(c.Endpoints, listed4)
+	if x.drain == fsm.DrainStopping {
+		x.drain = fsm.DrainNone
+	}
 	if c.Feature != 0 {
 		x.address, x.key = c.Address, c.KeyHash
 	}
@@ -167,7 +178,12 @@ func (m *model) up(c *fsm.MemberUp) {
 func (m *model) compareMembers(t *rapid.T, st *fsm.State) {
 	got := map[table.MemberID]modelMember{}
 	for _, x := range st.Members {
-		got[x.ID] = modelMember{x.Epoch, x.Name, x.Address, x.KeyHash, x.Status, x.Up, x.LastReport}
+		got[x.ID] = modelMember{x.Epoch, x.Name, x.Address, x.KeyHash, x.Status, x.Up, x.LastReport, x.Drain, slices.Contains(x.Endpoints, listed4)}
+		for _, since := range []uint64{x.Planet4, x.Planet6} {
+			if want := m.planet; x.Status != fsm.StatusJoining && (since == want) != (m.members[x.ID].listed || want == 0) {
+				t.Fatalf("member %d is in the planet of %d, model has %v, %d", x.ID, since, m.members[x.ID].listed, want)
+			}
+		}
 		status := x.Status
 		if status == fsm.StatusUp && m.silence(m.members[x.ID]) >= 10_000 {
 			status = fsm.StatusSuspect

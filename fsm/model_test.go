@@ -59,6 +59,10 @@ func (m *model) apply(c fsm.Command, ms int64) {
 			w, _, _ := vl1.DecodeWorld(c.World)
 			m.planet = w.Timestamp
 		}
+	case fsm.Handoffs:
+		for _, h := range c {
+			m.handoff(h, seen)
+		}
 	default:
 		m.member(c)
 	}
@@ -76,10 +80,14 @@ func (m *model) change(c fsm.Change, seen uint32) {
 	}
 	r.LastSeen = max(r.LastSeen, seen)
 	if current := c.Member != 0 && m.members[c.Member].epoch == c.Epoch; current && c.V4 != (netip.AddrPort{}) {
+		was := r
 		r.V4, r.V4Member, r.V4Epoch = c.V4, c.Member, c.Epoch
+		m.attached(&r, was.V4Member, was.V4Epoch, c, false, seen)
 	}
 	if current := c.Member != 0 && m.members[c.Member].epoch == c.Epoch; current && c.V6 != (netip.AddrPort{}) {
+		was := r
 		r.V6, r.V6Member, r.V6Epoch = c.V6, c.Member, c.Epoch
+		m.attached(&r, was.V6Member, was.V6Epoch, c, true, seen)
 	}
 	if c.Protocol != 0 {
 		r.Protocol, r.Major, r.Minor, r.Revision = c.Protocol, c.Major, c.Minor, c.Revision

@@ -43,3 +43,43 @@ func readHandoff(r *reader, h *table.Handoff) {
 	h.V6 = r.flag("family of a handoff")
 	h.Since4, h.Since6 = r.uint32(), r.uint32()
 }
+
+// appendHandoffs appends to the meta block, since version 3:
+//
+//	..   for each member, in the order of the block: drain (1), since, ms (8), weight (2), planets since which clients find it at
+//	     its IPv4 and IPv6 endpoint, ms (8, 8)
+//	56   counters of handoffs, in the order of [Counters]: 7 of 8 bytes
+func appendHandoffs(b []byte, s *State) []byte {
+	for i := range s.Members {
+		m := &s.Members[i]
+		b = binary.BigEndian.AppendUint64(append(b, byte(m.Drain)), uint64(m.DrainSince))
+		b = binary.BigEndian.AppendUint16(b, m.Weight)
+		b = binary.BigEndian.AppendUint64(b, m.Planet4)
+		b = binary.BigEndian.AppendUint64(b, m.Planet6)
+	}
+	for _, v := range s.Counters.handoffs() {
+		b = binary.BigEndian.AppendUint64(b, *v)
+	}
+	return b
+}
+
+func (s *State) readHandoffs(r *reader) {
+	for i := range s.Members {
+		m := &s.Members[i]
+		m.Drain, m.DrainSince, m.Weight = Drain(r.byte()), r.time(), r.uint16()
+		m.Planet4, m.Planet6 = r.uint64(), r.uint64()
+		if m.Drain > DrainStopping {
+			r.fail("member with an unknown drain")
+		}
+	}
+	for _, v := range s.Counters.handoffs() {
+		*v = r.uint64()
+	}
+}
+
+// handoffs returns the counters of handoffs in the order in which snapshots have them.
+func (c *Counters) handoffs() [7]*uint64 {
+	return [...]*uint64{
+		&c.Handoffs, &c.HandoffsRefused, &c.HandoffsDone, &c.HandoffsFailed, &c.HandoffsCancelled, &c.HandoffsVoid, &c.HandoffLevels,
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"net/netip"
 
 	"github.com/rootd/rootd/packetpath/vl1"
 )
@@ -61,7 +62,7 @@ func appendMeta(b []byte, s *State, version uint16) []byte {
 	if b = appendCluster(b, s); version < epochFrom {
 		return b
 	}
-	return appendEpoch(b, &s.Cluster)
+	return appendHandoffs(appendEpoch(b, &s.Cluster), s)
 }
 
 func appendSettings(b []byte, s *Settings) []byte {
@@ -143,6 +144,11 @@ func readMeta(r *reader, s *State, version uint16) error {
 	}
 	if version >= epochFrom {
 		s.readEpoch(r)
+		s.readHandoffs(r)
+	} else {
+		for i := range s.Members {
+			s.published(&s.Members[i], netip.AddrPort{}, netip.AddrPort{})
+		}
 	}
 	return r.end()
 }
@@ -170,7 +176,7 @@ func (s *State) readPlanet(raw []byte) error {
 	return nil
 }
 
-// list returns the counters in the order in which snapshots have them. New ones come last.
+// list returns the counters of the first version in the order in which snapshots have them. Later ones: see handoffs.
 func (c *Counters) list() [9]*uint64 {
 	return [...]*uint64{
 		&c.Changes, &c.Created, &c.Expired, &c.Spared, &c.Collisions,

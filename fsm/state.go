@@ -81,6 +81,14 @@ type Counters struct {
 	Stale      uint64 // attachments ignored: not the member's current epoch
 	Full       uint64 // new peers refused: at the max_peers setting
 	Refused    uint64 // whole entries refused
+
+	Handoffs          uint64 // intents accepted
+	HandoffsRefused   uint64 // steps of handoffs that did not agree with the peer any more
+	HandoffsDone      uint64 // peers that arrived at their target
+	HandoffsFailed    uint64 // handoffs that were rolled back
+	HandoffsCancelled uint64 // intents given up before anything was sent
+	HandoffsVoid      uint64 // intents that nobody ended, or whose peer went elsewhere
+	HandoffLevels     uint64 // peers whose path of one family was lifted to the priority of the other's
 }
 
 // Peer fills r with what the log says about a peer. Wait-free, no allocation; any goroutine.

@@ -1,0 +1,156 @@
+package fsm
+
+import "github.com/rootd/rootd/fsm/table"
+
+func (f *FSM) handoffs(hs Handoffs) {
+	now := f.seen()
+	for i := range hs {
+		h := &hs[i]
+		r := &f.rec
+		if !f.st.peers.Lookup(h.Address, r) {
+			f.st.Counters.HandoffsRefused++
+			continue
+		}
+		was := r.Handoff
+		if !f.handoff(r, h, now) {
+			f.st.Counters.HandoffsRefused++
+			continue
+		}
+		next := r.Handoff
+		r.Handoff = was
+		f.st.sum.remove(r)
+		r.Handoff = next
+		if f.update(r); f.st.Halted != "" {
+			return
+		}
+	}
+}
+
+// handoff changes the handoff of r by one step, or reports that the step no longer agrees with it.
+func (f *FSM) handoff(r *table.Record, h *Handoff, now uint32) bool {
+	switch h.Step {
+	case HandoffBegin:
+		return f.beginHandoff(r, h, now)
+	case HandoffLevel:
+		return f.levelHandoff(r, h, now)
+	}
+	m, ok := f.st.Member(h.From)
+	x := &r.Handoff
+	if !ok || m.Epoch != h.Epoch || x.Target != h.Target || x.From != h.From || x.V6 != h.V6 {
+		return false
+	}
+	x.Target = 0
+	if h.Step == HandoffCancelled {
+		x.Pushes -= min(x.Pushes, 1)
+		f.st.Counters.HandoffsCancelled++
+		return true
+	}
+	n := SelfRedirects(r, h.V6)
+	if !prefersOnly(r) {
+		lift(x, h.V6, uint8(1+2*n))
+	}
+	x.Moves = x.MovesAt(now)
+	x.At, x.Pushes = now+uint32(n), x.Pushes+uint8(n)
+	x.Fails, x.Failed = x.Fails+min(1, 255-x.Fails), h.Target
+	f.st.Counters.HandoffsFailed++
+	return true
+}
+
+func (f *FSM) beginHandoff(r *table.Record, h *Handoff, now uint32) bool {
+	if f.st.MayHandOff(r, h.V6, h.From, h.Epoch, h.Target) != Accepted {
+		return false
+	}
+	x := &r.Handoff
+	if x.Target != 0 {
+		f.st.Counters.HandoffsVoid++ // the one before was never ended
+	}
+	push(r, 1, now)
+	x.Target, x.From, x.V6, x.At = h.Target, h.From, h.V6, now
+	f.st.Counters.Handoffs++
+	return true
+}
+
+// levelHandoff makes room for self-redirects that lift a path to the priority of the other family's.
+func (f *FSM) levelHandoff(r *table.Record, h *Handoff, now uint32) bool {
+	x := &r.Handoff
+	id, ok := f.st.Attached(r, h.V6)
+	n := LevelRedirects(r, h.V6)
+	room, _ := gate(r, now)
+	if !ok || id != h.From || epochOf(r, h.V6) != h.Epoch || f.st.HandoffUnderWay(x) || n == 0 || n > room {
+		return false
+	}
+	push(r, n, now)
+	x.At = now + uint32(n) - 1
+	setPrio(x, h.V6, min(x.Prio(!h.V6), x.Prio(h.V6)+uint8(2*n)))
+	f.st.Counters.HandoffLevels++
+	return true
+}
+
+// push notes n pushes from now on: in the present row, or in a new one.
+func push(r *table.Record, n int, now uint32) {
+	x := &r.Handoff
+	x.Moves = x.MovesAt(now)
+	if _, fresh := gate(r, now); fresh {
+		x.Pushes = 0
+	}
+	x.Pushes += uint8(n)
+}
+
+// lift sets the priority of a path that the client got by redirects. A path of the other family with a lower one is forgotten by
+// the client: when it comes back it has the lowest.
+func lift(x *table.Handoff, v6 bool, prio uint8) {
+	setPrio(x, v6, prio)
+	if x.Prio(!v6) < prio {
+		setPrio(x, !v6, 0)
+	}
+}
+
+func setPrio(x *table.Handoff, v6 bool, prio uint8) {
+	if v6 {
+		x.Prio6 = prio
+	} else {
+		x.Prio4 = prio
+	}
+}
+
+// arrived brings the handoff of r up to date with an attachment: in a family, to a member that may or may not be the one of before.
+// same: it is also the same epoch.
+func (f *FSM) arrived(r *table.Record, v6 bool, before table.MemberID, same bool, now uint32) {
+	member := r.V4Member
+	if v6 {
+		member = r.V6Member
+	}
+	x := &r.Handoff
+	done := false
+	if x.Target != 0 && x.V6 == v6 && !(same && member == before) {
+		if done = member == x.Target; done {
+			f.completed(r, now)
+		} else {
+			x.Target = 0 // it went elsewhere by itself
+			f.st.Counters.HandoffsVoid++
+		}
+	}
+	if before == 0 || before == member {
+		return
+	}
+	if v6 {
+		x.Since6 = now
+	} else {
+		x.Since4 = now
+	}
+	if !done && x.Prio(v6) > 1 {
+		setPrio(x, v6, 0) // a path that the client found by itself
+	}
+}
+
+// completed ends the handoff of r: the target has it.
+func (f *FSM) completed(r *table.Record, now uint32) {
+	x := &r.Handoff
+	if !prefersOnly(r) {
+		lift(x, x.V6, min(x.Prio(x.V6), prioMost)+2)
+	}
+	x.Moves = x.MovesAt(now)
+	x.Moves += min(1, 255-x.Moves)
+	x.Target, x.Fails, x.Failed = 0, 0, 0
+	f.st.Counters.HandoffsDone++
+}
