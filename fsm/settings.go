@@ -25,6 +25,9 @@ type Settings struct {
 	// MemberLostAfter is how long most of the others must hear nothing of a member before it is declared down, 0: they
 	// are not asked. Key "member_lost_after".
 	MemberLostAfter time.Duration
+	// PlanetAuto says that a leader which keeps the planet's signing key publishes what the members' endpoints call for. Key
+	// "planet_auto".
+	PlanetAuto bool
 	// RescueRate is how many peers of dead members one member redirects to itself per second, 0: none. Key "rescue_rate".
 	RescueRate int
 	// Voters is how many members vote at most; the others stand by. Key "voters".
@@ -52,7 +55,7 @@ var ErrSetting = errors.New("setting refused")
 func DefaultSettings() Settings {
 	return Settings{
 		PeerExpiry: 30 * 24 * time.Hour, KeepAlive: 6 * time.Hour, MaxPeers: 50_000_000,
-		MemberSuspectAfter: 10 * time.Second, MemberDownAfter: 30 * time.Second, MemberLostAfter: 3 * time.Second, RescueRate: 2000, Voters: 5,
+		MemberSuspectAfter: 10 * time.Second, MemberDownAfter: 30 * time.Second, MemberLostAfter: 3 * time.Second, RescueRate: 2000, Voters: 5, PlanetAuto: true,
 		Steering: defaultSteering(),
 	}
 }
@@ -67,6 +70,7 @@ func SettingKeys() []SettingKey {
 		{"member_lost_after", d.MemberLostAfter.String(), "how long most of the others must hear nothing of a member before it is declared down (1s to 1m; 0s: they are not asked)"},
 		{"member_suspect_after", d.MemberSuspectAfter.String(), "how long a member may be silent before it is suspect (2s to 10m)"},
 		{"peer_expiry", d.PeerExpiry.String(), "how long a peer that nobody sees stays known (1h to 87600h)"},
+		{"planet_auto", onOff(d.PlanetAuto), "whether the leader publishes the planet that the members' endpoints call for, if it keeps the signing key (on, off)"},
 		{"rescue_rate", strconv.Itoa(d.RescueRate), "peers of dead members that one member redirects to itself per second, by way of another root (0 to 100000; 0: none)"},
 		{"voters", strconv.Itoa(d.Voters), "most members that vote; the others stand by (1 to 9)"},
 	}
@@ -129,6 +133,8 @@ func (s *Settings) assign(key, value string) (string, error) {
 		return assignDuration(&s.MemberSuspectAfter, key, value, d.MemberSuspectAfter, 2*time.Second, 10*time.Minute)
 	case "peer_expiry":
 		return assignDuration(&s.PeerExpiry, key, value, d.PeerExpiry, time.Hour, 87_600*time.Hour)
+	case "planet_auto":
+		return assignBool(&s.PlanetAuto, key, value, d.PlanetAuto)
 	case "rescue_rate":
 		return assignInt(&s.RescueRate, key, value, d.RescueRate, 0, 100_000)
 	case "voters":

@@ -308,7 +308,7 @@ func (e *env) afterJoin(ctx context.Context, o *joinOptions, d *datadir.Dir) err
 	}
 	e.printf("\n")
 	e.printMembers(m)
-	e.nextPlanetHint(ctx)
+	e.planetHint(ctx, d.Planet)
 	return nil
 }
 

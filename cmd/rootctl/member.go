@@ -213,7 +213,7 @@ func memberRemove(ctx context.Context, e *env, name string, o admin.RemoveOption
 	}
 	e.printRemoval(r)
 	if r.Done {
-		e.nextPlanetHint(ctx)
+		e.planetHint(ctx, nil)
 	}
 	return nil
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -27,8 +29,15 @@ func newPlanetPrepare(e *env) *cobra.Command {
 	return c
 }
 
-// nextPlanet is what the members' endpoints call for now.
-func (e *env) nextPlanet(ctx context.Context) (held *vl1.World, next *admin.NextPlanet, err error) {
+// planets are the planet that clients have and the one that the members' endpoints call for.
+type planets struct {
+	held *vl1.World
+	root vl1.Identity
+	next *admin.NextPlanet
+	auto bool // the cluster signs and publishes it by itself
+}
+
+func (e *env) planets(ctx context.Context) (*planets, error) {
 	type answer struct {
 		status  *admin.Status
 		members *admin.Members
@@ -45,25 +54,25 @@ func (e *env) nextPlanet(ctx context.Context) (held *vl1.World, next *admin.Next
 		return a, err
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	held, _, err = decodeWorld("the current planet", strings.NewReader(string(a.planet.Raw)))
-	if err != nil {
-		return nil, nil, err
+	p := &planets{auto: a.planet.Auto}
+	if p.held, _, err = decodeWorld("the current planet", strings.NewReader(string(a.planet.Raw))); err != nil {
+		return nil, err
 	}
-	root, err := vl1.ParseIdentity(a.status.Identity)
-	if err != nil {
-		return nil, nil, err
+	if p.root, err = vl1.ParseIdentity(a.status.Identity); err != nil {
+		return nil, err
 	}
-	next, err = admin.Next(held, root, a.members.Members, e.now())
-	return held, next, err
+	p.next, err = admin.Next(p.held, p.root, a.members.Members, e.now())
+	return p, err
 }
 
 func planetPrepare(ctx context.Context, e *env, out string) error {
-	held, next, err := e.nextPlanet(ctx)
+	p, err := e.planets(ctx)
 	if err != nil {
 		return err
 	}
+	held, next := p.held, p.next
 	if !next.Changed() {
 		if e.output == "json" {
 			return e.printJSON(prepareJSON{Changed: false})
@@ -87,6 +96,10 @@ func planetPrepare(ctx context.Context, e *env, out string) error {
 	}
 	e.printDelta(next)
 	e.printf("\nwrote %s, not signed yet\n", out)
+	if p.auto {
+		e.note("\nnote: the cluster keeps the signing key, and publishes this by itself within seconds (planet_auto is on)")
+		return nil
+	}
 	e.note("\nnext: rootctl planet sign %s --key KEY, where the key is; then rootctl planet publish %s", out, out)
 	return nil
 }
@@ -114,20 +127,55 @@ func (e *env) printDelta(n *admin.NextPlanet) {
 	}
 }
 
-// nextPlanetHint says after a change of members what has become of the planet.
-func (e *env) nextPlanetHint(ctx context.Context) {
-	_, next, err := e.nextPlanet(ctx)
+// planetHint says after a change of members what has become of the planet, and what is left to do.
+func (e *env) planetHint(ctx context.Context, before *vl1.World) {
+	p, err := e.planets(ctx)
 	if err != nil {
 		e.note("note: the next planet cannot be told: %v", err)
 		return
 	}
-	if !next.Changed() {
-		e.printf("\nplanet: nothing changes\n")
-		return
+	if before != nil && before.Timestamp < p.held.Timestamp {
+		e.printf("\nplanet: version %d is published meanwhile; clients take it with the answer to their next HELLO\n", p.held.Timestamp)
+		e.printDelta(deltaOf(before, p.held, p.root))
 	}
-	e.printf("\nplanet: the next one differs from what clients have\n")
-	e.printDelta(next)
-	e.note("next: rootctl planet prepare; planet sign; planet publish (unless the cluster keeps the signing key: then it does so by itself)")
+	switch {
+	case !p.next.Changed() && before == nil:
+		e.printf("\nplanet: it is what the members' endpoints call for\n")
+	case p.next.Changed() && p.auto:
+		e.printf("\nplanet: the next one is signed and published by the cluster within seconds\n")
+		e.printDelta(p.next)
+	case p.next.Changed():
+		e.printf("\nplanet: the next one differs from what clients have\n")
+		e.printDelta(p.next)
+		e.note("next: rootctl planet prepare; planet sign; planet publish")
+	case before.Timestamp == p.held.Timestamp:
+		e.printf("\nplanet: version %d is what the members' endpoints call for, this machine's included\n", p.held.Timestamp)
+	}
+}
+
+// deltaOf is what a later planet has made of the endpoints of a root.
+func deltaOf(before, after *vl1.World, root vl1.Identity) *admin.NextPlanet {
+	endpoints := func(w *vl1.World) []netip.AddrPort {
+		for _, r := range w.Roots {
+			if r.Identity == root {
+				return r.Endpoints
+			}
+		}
+		return nil
+	}
+	old, now := endpoints(before), endpoints(after)
+	n := new(admin.NextPlanet)
+	for _, ap := range now {
+		if !slices.Contains(old, ap) {
+			n.Added = append(n.Added, ap)
+		}
+	}
+	for _, ap := range old {
+		if !slices.Contains(now, ap) {
+			n.Removed = append(n.Removed, ap)
+		}
+	}
+	return n
 }
 
 func newPlanetStatus(e *env) *cobra.Command {
@@ -157,6 +205,7 @@ func (e *env) printAdoption(a *admin.Adoption) {
 	e.fields(
 		"planet", fmt.Sprintf("world %s, version %d (%s), %s, fingerprint %s", a.Planet.WorldID, a.Planet.Timestamp, stamp(a.Planet.Time),
 			plural(a.Planet.Endpoints, "endpoint", "endpoints"), a.Planet.Fingerprint),
+		"published", map[bool]string{true: "by the cluster itself (planet_auto)", false: "by hand"}[a.Auto],
 		"adopted", fmt.Sprintf("%s of %s (%s)", count(a.Adopted), plural(a.Peers, "peer", "peers"), share(a.Adopted, a.Peers)),
 	)
 	if len(a.Versions)+a.Unknown > 0 {

@@ -130,7 +130,7 @@ func (a admitter) check(ctx context.Context, r *join.Request, note func(string))
 	if s.Planet != nil {
 		plan.Planet = s.Planet.Raw
 	}
-	plan.AutoPublish = m.dir.SigningKey != nil
+	plan.AutoPublish = m.dir.SigningKey != nil && s.Settings.PlanetAuto
 	c := a.command(s, r)
 	plan.Member = pki.MemberID(c.ID)
 	if _, err := s.CheckJoin(c, now); err != nil {

@@ -253,7 +253,7 @@ func (s source) Adoption(ctx context.Context) (*admin.Adoption, error) {
 	if state.Planet == nil {
 		return nil, fmt.Errorf("planet: %w: none is published yet", admin.ErrNotFound)
 	}
-	a := &admin.Adoption{Planet: summary(state.Planet)}
+	a := &admin.Adoption{Planet: summary(state.Planet), Auto: s.m.publishes(state)}
 	versions := map[uint64]int{}
 	for cursor, done := uint64(0), false; !done && ctx.Err() == nil; {
 		cursor, done = state.Table().Scan(cursor, 10_000, func(r *table.Record) {

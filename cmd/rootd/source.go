@@ -122,7 +122,7 @@ func (s source) Planet(context.Context) (*admin.Planet, error) {
 	if p == nil {
 		return nil, fmt.Errorf("planet: %w: none is published yet", admin.ErrNotFound)
 	}
-	return &admin.Planet{PlanetSummary: summary(p), Raw: p.Raw}, nil
+	return &admin.Planet{PlanetSummary: summary(p), Raw: p.Raw, Auto: s.m.publishes(s.m.fsm.View().State())}, nil
 }
 
 // PublishPlanet implements [admin.Source]. The state machine decides; what is refused here is what clients would
@@ -153,6 +153,9 @@ func (s source) PublishPlanet(ctx context.Context, world []byte) (*admin.Planet,
 		if err := held.World.ReplacedBy(w); err != nil {
 			return nil, refuse(fmt.Sprintf("clients would not take it: %v", err), "sign a newer version of the current planet with its key: rootctl planet make --from")
 		}
+	}
+	if err := m.wouldReplace(m.fsm.View().State(), w); err != nil {
+		return nil, err
 	}
 	if _, err := m.propose(ctx, &fsm.PublishPlanet{World: world}); err != nil {
 		if errors.Is(err, replica.ErrNotLeader) || errors.Is(err, replica.ErrNotRunning) {

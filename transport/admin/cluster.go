@@ -188,6 +188,7 @@ type Setting struct {
 // Adoption counts peers by the planet they carry.
 type Adoption struct {
 	Planet   PlanetSummary     `json:"planet"` // the current one
+	Auto     bool              `json:"auto"`   // the cluster signs and publishes the next one by itself
 	Peers    int               `json:"peers"`  // in the log
 	Adopted  int               `json:"adopted"`
 	Unknown  int               `json:"unknown"`  // never said which they carry

@@ -165,7 +165,8 @@ type PlanetSummary struct {
 // Planet is the planet itself.
 type Planet struct {
 	PlanetSummary
-	Raw []byte `json:"raw"` // exactly the file that clients need; base64 in JSON
+	Raw  []byte `json:"raw"`  // exactly the file that clients need; base64 in JSON
+	Auto bool   `json:"auto"` // the cluster signs and publishes the next one by itself
 }
 
 // PeerFilter chooses peers of a list. The zero value chooses all.
