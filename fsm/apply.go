@@ -71,6 +71,8 @@ func (f *FSM) command(c Command) Response {
 		return Response{Err: f.tokenCreate(c)}
 	case *TokenRevoke:
 		return Response{Err: f.tokenRevoke(c)}
+	case *RoundTrips:
+		return Response{Err: f.roundTrips(c)}
 	case *NewEpoch:
 		return Response{Err: f.newEpoch(c)}
 	case *MemberSet:

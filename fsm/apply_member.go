@@ -85,6 +85,7 @@ func (f *FSM) memberRemove(c *MemberRemove) error {
 	gone := Removed{ID: m.ID, Name: m.Name, KeyHash: m.KeyHash, At: f.st.Time}
 	f.st.Removed = slices.Insert(slices.Clone(f.st.Removed), at, gone)
 	f.st.Members = slices.Delete(slices.Clone(f.st.Members), i, i+1)
+	f.st.RTTs = f.st.RTTs.only(f.st.Members)
 	return nil
 }
 

@@ -124,6 +124,8 @@ func (d *decoder) decode(b []byte) (Entry, error) {
 		c = d.handoffs
 	case KindMemberSet:
 		c = readMemberSet(&r)
+	case KindRoundTrips:
+		c = readRoundTrips(&r)
 	case KindNewEpoch:
 		c = readNewEpoch(&r)
 	}

@@ -67,10 +67,10 @@ const (
 	KindHealth       Kind = 13
 	KindMemberDown   Kind = 14
 
-	KindHandoffs Kind = 15
-	// Kind 16 is reserved.
-	KindMemberSet Kind = 17
-	KindNewEpoch  Kind = 18
+	KindHandoffs   Kind = 15
+	KindRoundTrips Kind = 16
+	KindMemberSet  Kind = 17
+	KindNewEpoch   Kind = 18
 )
 
 // String returns the kind as logs and metrics name it.
@@ -106,6 +106,8 @@ func (k Kind) String() string {
 		return "handoffs"
 	case KindMemberSet:
 		return "member_set"
+	case KindRoundTrips:
+		return "round_trips"
 	case KindNewEpoch:
 		return "new_epoch"
 	}
@@ -116,7 +118,7 @@ func (k Kind) String() string {
 func (k Kind) known() bool { return k.String() != "unknown" }
 
 // Command is the meaning of one log entry: one of [Bootstrap], [Changes], [KeepAlive], [Expire], [PublishPlanet],
-// [Set], [Handoffs], and those about members: [TokenCreate], [TokenRevoke], [MemberJoin], [MemberUp], [Health], [MemberDown],
+// [Set], [Handoffs], [RoundTrips], and those about members: [TokenCreate], [TokenRevoke], [MemberJoin], [MemberUp], [Health], [MemberDown],
 // [MemberRemove], [MemberSet] and [NewEpoch].
 type Command interface {
 	// Kind is the number that stands for the type of command in the log.

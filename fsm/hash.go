@@ -20,6 +20,7 @@ func (h Hash) String() string { return hex.EncodeToString(h[:]) }
 //	13  "rootd state 3"
 //	16  sum over all peers
 //	8   number of peers
+//	24  sum over the measured round trips (16), their number (8)
 //	..  the meta block of a snapshot (persist_meta.go)
 func (s *State) Hash() Hash { return s.hash(snapshotVersion) }
 
@@ -28,6 +29,9 @@ func (s *State) hash(version uint16) Hash {
 	b := append([]byte("rootd state "), '0'+byte(version))
 	b = s.sum.append(b)
 	b = binary.BigEndian.AppendUint64(b, uint64(s.Peers))
+	if version >= rttsFrom {
+		b = appendRTTs(b, &s.RTTs)
+	}
 	return sha256.Sum256(appendMeta(b, s, version))
 }
 
@@ -72,8 +76,12 @@ func hashRecord(r *table.Record) (uint64, uint64) {
 		appendHandoff(buf[128:128], &r.Handoff)
 		blocks = buf[:]
 	}
+	return hashBlocks(blocks)
+}
+
+func hashBlocks(b []byte) (uint64, uint64) {
 	a, c := uint64(hashA), uint64(hashC)
-	for b := blocks; len(b) >= 16; b = b[16:] {
+	for ; len(b) >= 16; b = b[16:] {
 		w0, w1 := binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])
 		a = fold(a^w0, w1^hashB)
 		c = fold(c^w1, w0^hashD)

@@ -180,7 +180,7 @@ func changes() *rapid.Generator[fsm.Change] {
 
 func commands() *rapid.Generator[fsm.Command] {
 	return rapid.Custom(func(t *rapid.T) fsm.Command {
-		switch rapid.IntRange(0, 20).Draw(t, "kind") {
+		switch rapid.IntRange(0, 22).Draw(t, "kind") {
 		case 0:
 			return &fsm.KeepAlive{Addresses: addressLists().Draw(t, "alive")}
 		case 1:
@@ -208,6 +208,8 @@ func commands() *rapid.Generator[fsm.Command] {
 			return &fsm.MemberSet{ID: memberIDs().Draw(t, "id"), SetDrain: true, Drain: fsm.Drain(rapid.IntRange(0, 2).Draw(t, "drain"))}
 		case 6, 7, 8, 9, 10:
 			return memberCommands().Draw(t, "about members")
+		case 14, 15:
+			return roundTrips().Draw(t, "round trips")
 		}
 		return fsm.Changes(rapid.SliceOfN(changes(), 1, 30).Draw(t, "changes"))
 	})
@@ -298,6 +300,7 @@ func examples() []fsm.Command {
 			{Member: 1, Epoch: 1, Load: 10, CPU: 20, RSS: 30, PPS: 40, Sessions: 50, LogLag: 60, DiskFree: 70, Probes: []fsm.Probe{{Member: 2, Asked: 3, Answered: 1, RTT: 80_000}}},
 			{Member: 2, Epoch: 1},
 		}},
+		&fsm.RoundTrips{Member: 1, Epoch: 1, Rows: []fsm.RoundTrip{{Area: area(3, false), Micros: 12_345, Dev: 67, N: 8}, {Area: area(3, true), Micros: 9, N: 1}}},
 		&fsm.MemberDown{ID: 2, Epoch: 1, Cause: fsm.DownLost, Witnesses: []table.MemberID{1, 3}},
 		fsm.Handoffs{
 			{Address: 5, Step: fsm.HandoffBegin, From: 1, Epoch: 1, Target: 2},

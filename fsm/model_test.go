@@ -11,6 +11,7 @@ import (
 
 	"github.com/rootd/rootd/fsm"
 	"github.com/rootd/rootd/fsm/table"
+	"github.com/rootd/rootd/geo"
 	"github.com/rootd/rootd/packetpath/vl1"
 )
 
@@ -24,6 +25,7 @@ type model struct {
 	health   int64
 	maxPeers int
 	planet   uint64
+	rtts     map[rttKey]geo.RTT
 	restores byte // epoch of the cluster
 }
 
@@ -63,6 +65,8 @@ func (m *model) apply(c fsm.Command, ms int64) {
 		for _, h := range c {
 			m.handoff(h, seen)
 		}
+	case *fsm.RoundTrips:
+		m.roundTrips(c)
 	default:
 		m.member(c)
 	}
@@ -103,7 +107,7 @@ func (m *model) change(c fsm.Change, seen uint32) {
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		cmds := append([]fsm.Command{bootstrap()}, rapid.SliceOfN(commands(), 1, 60).Draw(rt, "log")...)
-		mod := &model{peers: map[vl1.Address]table.Record{}, maxPeers: 50_000_000, members: map[table.MemberID]modelMember{}, removed: map[table.MemberID]fsm.KeyHash{}, tokens: map[fsm.TokenID]modelToken{}}
+		mod := &model{peers: map[vl1.Address]table.Record{}, maxPeers: 50_000_000, members: map[table.MemberID]modelMember{}, removed: map[table.MemberID]fsm.KeyHash{}, tokens: map[fsm.TokenID]modelToken{}, rtts: map[rttKey]geo.RTT{}}
 		var logs []*raft.Log
 		now := began
 		for i, c := range cmds {
@@ -166,6 +170,7 @@ func compare(t *rapid.T, m *model, f *fsm.FSM) {
 		t.Fatalf("%d peers at %d, model has %d at %d", st.Peers, st.Time, len(m.peers), m.time)
 	}
 	m.compareMembers(t, st)
+	m.compareRTTs(t, st)
 	if byte(st.Cluster.Epoch.Number) != m.restores {
 		t.Fatalf("epoch %v, model has %d", st.Cluster.Epoch, m.restores)
 	}

@@ -22,7 +22,7 @@ import (
 // One block:
 //
 //	offset size
-//	0      1    type: 'M' meta (first, once), 'P' peers (any number), 'E' end (last, once)
+//	0      1    type: 'M' meta (first, once), 'R' measured round trips, 'P' peers (any number), 'E' end (last, once)
 //	1      4    size n of the payload
 //	5      n    payload
 //	5+n    4    CRC-32C of all bytes of the block before it
@@ -36,6 +36,7 @@ const (
 
 	blockMeta  = 'M'
 	blockPeers = 'P'
+	blockRTTs  = 'R'
 	blockEnd   = 'E'
 
 	blockHeader  = 5
@@ -100,6 +101,9 @@ func (s *Frozen) Write(w io.Writer) error {
 	}
 	buf := appendMeta(startBlock(nil, blockMeta), &s.state, snapshotVersion)
 	if err := endBlock(w, buf); err != nil {
+		return err
+	}
+	if err := s.writeRTTs(w); err != nil {
 		return err
 	}
 	buf, n := startBlock(make([]byte, 0, blockHeader+blockRecords*recordSize+blockTrailer), blockPeers), 0

@@ -96,7 +96,7 @@ func (sr *snapshotReader) block() (kind byte, payload []byte, err error) {
 		return 0, nil, cutOff(name, err)
 	}
 	kind, size := h[0], int(binary.BigEndian.Uint32(h[1:]))
-	most := map[byte]int{blockMeta: maxMeta, blockPeers: blockRecords * recordSize, blockEnd: endSize}[kind]
+	most := map[byte]int{blockMeta: maxMeta, blockRTTs: blockRecords * rttSize, blockPeers: blockRecords * recordSize, blockEnd: endSize}[kind]
 	if most == 0 || size == 0 || size > most {
 		return 0, nil, fmt.Errorf("%w: %s has type %#02x and %d bytes", ErrDamaged, name, kind, size)
 	}
@@ -141,6 +141,10 @@ func (sr *snapshotReader) body(s *State, yield func(*table.Record) error) error 
 		switch kind {
 		case blockMeta:
 			return fmt.Errorf("%w: meta block repeated", ErrMalformed)
+		case blockRTTs:
+			if err := readRTTs(s, b); err != nil {
+				return fmt.Errorf("block %d: %w", sr.n-1, err)
+			}
 		case blockPeers:
 			if err := readPeers(b, sr.version, yield); err != nil {
 				return fmt.Errorf("block %d: %w", sr.n-1, err)

@@ -22,6 +22,7 @@ type State struct {
 	HealthTime int64
 	Planet     *Planet // nil before the first one is published
 	Settings   Settings
+	RTTs       RTTs
 	Peers      int // known peers
 	Counters   Counters
 	Voters     Configuration
