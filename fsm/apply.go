@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/rootd/rootd/fsm/table"
+	"github.com/rootd/rootd/geo"
 	"github.com/rootd/rootd/packetpath/vl1"
 )
 
@@ -189,6 +190,9 @@ func (f *FSM) change(c *Change, seen uint32) {
 	}
 	if c.Planet != 0 {
 		r.Planet = c.Planet
+	}
+	if c.HasPosition {
+		r.Position, r.Flags = c.Position, r.Flags&^(geo.RadiusClasses-1)|c.Radius
 	}
 	if known {
 		f.update(r)

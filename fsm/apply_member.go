@@ -56,6 +56,9 @@ func (f *FSM) memberUp(c *MemberUp) (uint16, error) {
 	}
 	v4, _ := f.st.PublishedEndpoint(&m, false)
 	v6, _ := f.st.PublishedEndpoint(&m, true)
+	if c.Position.Known() {
+		m.Position = c.Position
+	}
 	m.Name, m.Endpoints, m.Version, m.Feature = c.Name, c.Endpoints, c.Version, c.Feature
 	f.st.published(&m, v4, v6)
 	if m.Drain == DrainStopping {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"github.com/rootd/rootd/geo"
 	"github.com/rootd/rootd/packetpath/vl1"
 )
 
@@ -18,21 +19,23 @@ import (
 // One change:
 //
 //	size
-//	1    flags: which of the following are there; the upper three bits are 0
+//	1    flags: which of the following are there; the upper two bits are 0
 //	5    address of the peer
 //	64   flag 0x01: public key. Without the flag: 2 bytes, the first two of the key
 //	6    flag 0x02: IPv4 endpoint: address, port
 //	18   flag 0x04: IPv6 endpoint: address, port
 //	5    flag 0x08: protocol (not 0), major, minor, revision (2)
 //	6    flag 0x10: timestamp of its planet in ms (not 0)
+//	7    flag 0x20: position: unit vector (3 x 2), class of its radius (1; at most 15, 0 if the vector is zero)
 //
-// So an endpoint change costs 14 bytes (IPv4) or 26 (IPv6), a new peer 81 to 99.
+// So an endpoint change costs 14 bytes (IPv4) or 26 (IPv6), a new peer 81 to 106.
 const (
 	changeKey = 1 << iota
 	changeV4
 	changeV6
 	changeSoftware
 	changePlanet
+	changePosition
 
 	changeFlags = 1<<iota - 1
 	changeLeast = 1 + vl1.AddressLen + 2
@@ -80,6 +83,10 @@ func (c *Change) check() string {
 		return "not an IPv6 endpoint: " + c.V6.String()
 	case c.Planet>>48 != 0:
 		return "planet timestamp over 48 bits"
+	case !c.HasPosition && (c.Position.Known() || c.Radius != 0), c.Radius >= geo.RadiusClasses, !c.Position.Known() && c.Radius != 0:
+		return "radius of no position"
+	case !c.Position.Valid():
+		return "position is no unit vector"
 	case c.Protocol == 0 && (c.Major|c.Minor != 0 || c.Revision != 0):
 		return "software version without a protocol"
 	}
@@ -111,6 +118,10 @@ func (c *Change) append(b []byte) []byte {
 	if c.Planet != 0 {
 		flags |= changePlanet
 		b = appendUint48(b, c.Planet)
+	}
+	if c.HasPosition {
+		flags |= changePosition
+		b = append(appendUnit(b, c.Position), c.Radius)
 	}
 	b[at] = flags
 	return b
@@ -181,7 +192,25 @@ func (c *Change) read(r *reader, member, epoch uint16) {
 			r.fail("planet timestamp 0")
 		}
 	}
+	if c.HasPosition = flags&changePosition != 0; c.HasPosition {
+		c.Position, c.Radius = r.unit(), r.byte()
+	}
 	if why := c.check(); why != "" {
 		r.fail(why)
 	}
+}
+
+func appendUnit(b []byte, u geo.Unit) []byte {
+	for _, v := range u {
+		b = binary.BigEndian.AppendUint16(b, uint16(v))
+	}
+	return b
+}
+
+func (r *reader) unit() geo.Unit {
+	u := geo.Unit{int16(r.uint16()), int16(r.uint16()), int16(r.uint16())}
+	if !u.Valid() {
+		r.fail("position is no unit vector")
+	}
+	return u
 }

@@ -13,7 +13,8 @@ import (
 //	member up    ..  as the older kind 2 (codec_payload.go), then
 //	  (kind 8)   ..  address, may be empty
 //	             32  hash of the node key; zero: none
-//	             2   feature level. Not all three are empty: then it is kind 2
+//	             2   feature level
+//	             6   position: unit vector; zero: unknown. Not all four are empty: then it is kind 2
 //	token create 8   ID, not zero
 //	             32  SHA-256 of the secret
 //	             8   expires, ms since 1970, not 0
@@ -46,6 +47,8 @@ import (
 //	               4   bits of the endpoints that were probed
 //	               4   bits of those that answered: a part of them
 //	               4   shortest round trip, µs; 0: unknown
+//	             8   first bytes of the hash of its geo database; zero: none
+//	             4   when that was built, seconds since 2020-01-01
 const (
 	// MaxReports is the most reports in one health entry.
 	MaxReports = 256
@@ -137,14 +140,17 @@ func (c *MemberUp) appendPayload(b []byte) ([]byte, error) {
 	if b, err = appendAddress(b, c.Address); err != nil {
 		return b, err
 	}
-	return binary.BigEndian.AppendUint16(append(b, c.KeyHash[:]...), c.Feature), nil
+	if !c.Position.Valid() {
+		return b, fmt.Errorf("%w: position is no unit vector", ErrMalformed)
+	}
+	return appendUnit(binary.BigEndian.AppendUint16(append(b, c.KeyHash[:]...), c.Feature), c.Position), nil
 }
 
 func readMemberUp(r *reader, k Kind) *MemberUp {
 	c := &MemberUp{ID: r.member(), Name: r.text(1), Version: r.text(0)}
 	c.Endpoints = readEndpoints(r)
 	if k == KindMemberUp2 {
-		c.Address, c.KeyHash, c.Feature = r.hostPort(), r.hash(), r.uint16()
+		c.Address, c.KeyHash, c.Feature, c.Position = r.hostPort(), r.hash(), r.uint16(), r.unit()
 		if c.Kind() != k {
 			r.fail("nothing about the cluster")
 		}
@@ -234,7 +240,7 @@ func (c *Health) appendPayload(b []byte) ([]byte, error) {
 		if why := h.check(); why != "" {
 			return b, fmt.Errorf("report of member %d: %w: %s", h.Member, ErrMalformed, why)
 		}
-		b = h.append(b)
+		b = h.Geo.append(h.append(b))
 	}
 	return b, nil
 }
@@ -247,12 +253,24 @@ func readHealth(r *reader) *Health {
 	}
 	for i := 0; i < n && r.bad == ""; i++ {
 		h := readReport(r)
+		h.Geo = readGeoDatabase(r)
 		if i > 0 && h.Member <= c.Reports[i-1].Member {
 			r.fail("reports out of order")
 		}
 		c.Reports = append(c.Reports, h)
 	}
 	return c
+}
+
+func (g *GeoDatabase) append(b []byte) []byte {
+	return binary.BigEndian.AppendUint32(append(b, g.Hash[:]...), g.Built)
+}
+
+func readGeoDatabase(r *reader) GeoDatabase {
+	var g GeoDatabase
+	copy(g.Hash[:], r.take(len(g.Hash)))
+	g.Built = r.uint32()
+	return g
 }
 
 // check says what is wrong with a report, or "".

@@ -14,6 +14,7 @@ import (
 
 	"github.com/rootd/rootd/fsm"
 	"github.com/rootd/rootd/fsm/table"
+	"github.com/rootd/rootd/geo"
 	"github.com/rootd/rootd/packetpath/vl1"
 )
 
@@ -27,11 +28,12 @@ func TestEntriesAreWhatTheDocumentationDraws(t *testing.T) {
 		want string // payload, hexadecimal
 	}{
 		"endpoint change": {fsm.Changes{change}, "0007 0003 0001" + "02 0102030405 aabb c00002012709"},
+		"position":        {fsm.Changes{{Address: 0x0102030405, Position: geo.Unit{0, -32767, 2}, Radius: 7, HasPosition: true}}, "0000 0000 0001" + "20 0102030405 0000 0000 8001 0002 07"},
 		"keep-alive":      {&fsm.KeepAlive{Addresses: []vl1.Address{0x0102030405, 0x0102030406, 0x0102030506}}, "0003 0102030405 01 8002"},
 		"expire":          {&fsm.Expire{Cutoff: 9, Addresses: []vl1.Address{5}}, "00000009 0001 0000000005"},
 		"setting":         {&fsm.Set{Key: "ab", Value: "c"}, "02 6162 01 63"},
 		"member up":       {&fsm.MemberUp{ID: 2, Name: "x", Endpoints: []netip.AddrPort{netip.MustParseAddrPort("[2001:db8::1]:1")}}, "0002 01 78 00 01 06 20010db8000000000000000000000001 0001"},
-		"member up 2":     {&fsm.MemberUp{ID: 2, Name: "x", Address: "a:1", KeyHash: fsm.KeyHash{9}, Feature: 3}, "0002 01 78 00 00 03 613a31 09" + zeroes(31) + "0003"},
+		"member up 2":     {&fsm.MemberUp{ID: 2, Name: "x", Address: "a:1", KeyHash: fsm.KeyHash{9}, Feature: 3, Position: geo.Unit{0, -32767, 2}}, "0002 01 78 00 00 03 613a31 09" + zeroes(31) + "0003 0000 8001 0002"},
 		"token create":    {&fsm.TokenCreate{ID: fsm.TokenID{1}, SecretHash: [32]byte{2}, Expires: 3, Name: "n"}, "01" + zeroes(7) + "02" + zeroes(31) + "0000000000000003 01 6e"},
 		"token revoke":    {&fsm.TokenRevoke{ID: fsm.TokenID{1}}, "01" + zeroes(7)},
 		"member join":     {&fsm.MemberJoin{ID: 2, Token: fsm.TokenID{1}, KeyHash: fsm.KeyHash{9}, Feature: 3, Name: "x", Address: "a:1", Version: "v"}, "0002 01" + zeroes(7) + "09" + zeroes(31) + "0003 01 78 03 613a31 01 76 00"},
@@ -49,8 +51,8 @@ func TestEntriesAreWhatTheDocumentationDraws(t *testing.T) {
 		"new epoch":   {&fsm.NewEpoch{Epoch: fsm.Epoch{Number: 2, ID: [8]byte{5}}, ID: 2, KeyHash: fsm.KeyHash{9}, Feature: 3, Name: "x", Address: "a:1", Version: "v"}, "00000002 05" + zeroes(7) + "0002 09" + zeroes(31) + "0003 01 78 03 613a31 01 76 00"},
 		"round trips": {&fsm.RoundTrips{Member: 2, Epoch: 3, Rows: []fsm.RoundTrip{{Area: area(1, false), N: 4, Micros: 5, Dev: 6}}}, "0002 0003 0001 0a00010000000001 0004 00000005 00000006"},
 		"health": {
-			&fsm.Health{Reports: []fsm.HealthReport{{Member: 1, Epoch: 2, Load: 3, CPU: 4, RSS: 5, PPS: 6, Sessions: 7, LogLag: 8, DiskFree: 9, Probes: []fsm.Probe{{Member: 2, Asked: 3, Answered: 1, RTT: 4}}}}},
-			"0001 0001 0002 0003 0004 0000000000000005 00000006 00000007 00000008 0000000000000009 01 0002 00000003 00000001 00000004",
+			&fsm.Health{Reports: []fsm.HealthReport{{Member: 1, Epoch: 2, Load: 3, CPU: 4, RSS: 5, PPS: 6, Sessions: 7, LogLag: 8, DiskFree: 9, Probes: []fsm.Probe{{Member: 2, Asked: 3, Answered: 1, RTT: 4}}, Geo: fsm.GeoDatabase{Hash: [8]byte{0xaa}, Built: 10}}}},
+			"0001 0001 0002 0003 0004 0000000000000005 00000006 00000007 00000008 0000000000000009 01 0002 00000003 00000001 00000004 aa" + zeroes(7) + "0000000a",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -113,7 +115,10 @@ func TestDecodeRefuses(t *testing.T) {
 		"long number":          {raw(4, 0, 2, 0, 0, 0, 0, 9, 0x81, 0x00), fsm.ErrMalformed},
 		"reserved address":     {raw(4, 0, 1, 0xff, 0, 0, 0, 9), fsm.ErrMalformed},
 		"bytes left":           {raw(4, 0, 1, 0, 0, 0, 0, 9, 9), fsm.ErrMalformed},
-		"unknown change flag":  {raw(3, 0, 1, 0, 1, 0, 1, 0x20, 0, 0, 0, 0, 9, 0, 0), fsm.ErrMalformed},
+		"unknown change flag":  {raw(3, 0, 1, 0, 1, 0, 1, 0x40, 0, 0, 0, 0, 9, 0, 0), fsm.ErrMalformed},
+		"position, length 1":   {raw(3, 0, 0, 0, 0, 0, 1, 0x20, 0, 0, 0, 0, 9, 0, 0, 0, 1, 0, 0, 0, 0, 1), fsm.ErrMalformed},
+		"radius of nowhere":    {raw(3, 0, 0, 0, 0, 0, 1, 0x20, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 1), fsm.ErrMalformed},
+		"radius of class 16":   {raw(3, 0, 0, 0, 0, 0, 1, 0x20, 0, 0, 0, 0, 9, 0, 0, 0x7f, 0xff, 0, 0, 0, 0, 16), fsm.ErrMalformed},
 		"empty group":          {raw(3, 0, 1, 0, 1, 0, 0), fsm.ErrMalformed},
 		"split group":          {raw(3, 0, 1, 0, 1, 0, 1, 0, 0, 0, 0, 0, 9, 0, 0, 0, 1, 0, 1, 0, 1, 0, 0, 0, 0, 0, 8, 0, 0), fsm.ErrMalformed},
 		"endpoint, no member":  {raw(3, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 9, 0, 0, 1, 2, 3, 4, 0, 1), fsm.ErrMalformed},
@@ -121,7 +126,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"count beyond the end": {raw(3, 0, 1, 0, 1, 3, 0, 0, 0, 0, 0, 0, 9, 0, 0), fsm.ErrMalformed},
 		"control character":    {raw(7, 1, 7, 0), fsm.ErrMalformed},
 		"member 0":             {raw(2, 0, 0, 1, 'x', 0, 0), fsm.ErrMalformed},
-		"long form of kind 2":  {raw(8, append([]byte{0, 1, 1, 'x', 0, 0, 0}, make([]byte, 34)...)...), fsm.ErrMalformed},
+		"long form of kind 2":  {raw(8, append([]byte{0, 1, 1, 'x', 0, 0, 0}, make([]byte, 40)...)...), fsm.ErrMalformed},
 		"address, no port":     {raw(8, append([]byte{0, 1, 1, 'x', 0, 0, 1, 'a'}, make([]byte, 34)...)...), fsm.ErrMalformed},
 		"token 0":              {raw(10, make([]byte, 8)...), fsm.ErrMalformed},
 		"forced twice":         {raw(12, 0, 1, 2), fsm.ErrMalformed},
@@ -203,7 +208,7 @@ func FuzzDecode(f *testing.F) {
 }
 
 // report is the bytes of an empty report of a member.
-func report(member byte) []byte { return append([]byte{0, member, 0, 1}, make([]byte, 33)...) }
+func report(member byte) []byte { return append([]byte{0, member, 0, 1}, make([]byte, 45)...) }
 
 // seal appends the checksum that makes an entry of any bytes.
 func seal(body []byte) []byte {

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	"github.com/rootd/rootd/fsm/table"
+	"github.com/rootd/rootd/geo"
 	"github.com/rootd/rootd/packetpath/vl1"
 )
 
@@ -41,6 +42,11 @@ type Change struct {
 	Revision               uint16
 	// Planet replaces the timestamp (ms, 48 bits) of the planet that the peer carries unless 0.
 	Planet uint64
+	// Position replaces where the peer is if HasPosition, Radius the class of the radius of its error ([geo.RadiusClass]).
+	// The zero Unit: it is not known any more.
+	Position    geo.Unit
+	Radius      uint8
+	HasPosition bool
 	// Member proposes the change, in its Epoch.
 	Member table.MemberID
 	Epoch  uint16

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	"github.com/rootd/rootd/fsm/table"
+	"github.com/rootd/rootd/geo"
 )
 
 // TokenID names a join token. It is no secret.
@@ -42,7 +43,7 @@ type MemberJoin struct {
 // MemberUp announces that a member starts: it gets a new epoch, and every attachment of its older epochs is stale
 // from this entry on. [Response.Epoch] is the new epoch. Refused for one that was removed ([ErrMemberRemoved]).
 //
-// With Address, KeyHash or Feature set it is a member of a cluster: then it must have joined ([ErrMemberUnknown]), unless it
+// With Address, KeyHash, Feature or Position set it is a member of a cluster: then it must have joined ([ErrMemberUnknown]), unless it
 // is the first, and its key must be its own ([ErrMemberKey]). Without them, what the log has of them stays.
 type MemberUp struct {
 	ID        table.MemberID   // not 0
@@ -53,6 +54,8 @@ type MemberUp struct {
 	Address string  // host:port at which other members reach it; empty: nowhere
 	KeyHash KeyHash // zero: it has no node key yet
 	Feature uint16  // highest feature level that its software knows
+
+	Position geo.Unit // where it is; unknown: what the log has stays
 }
 
 // MemberRemove takes a member out of the cluster for good: its attachments are stale, its key is revoked, its ID is
@@ -81,6 +84,13 @@ type HealthReport struct {
 	LogLag   uint32         // entries that it knows of and has not applied
 	DiskFree uint64         // bytes
 	Probes   []Probe        // ascending by member; at most [MaxProbes]
+	Geo      GeoDatabase    // what it locates peers with
+}
+
+// GeoDatabase tells databases of positions apart. The zero value: none.
+type GeoDatabase struct {
+	Hash  [8]byte // first bytes of the SHA-256 of the file
+	Built uint32  // when, in seconds since [table.Epoch]
 }
 
 // Probe is whether the reporting member reached the public endpoints of another one with a real HELLO. Bit i stands
@@ -123,7 +133,7 @@ func (*MemberJoin) Kind() Kind { return KindMemberJoin }
 
 // Kind implements [Command].
 func (c *MemberUp) Kind() Kind {
-	if c.Address == "" && c.KeyHash == (KeyHash{}) && c.Feature == 0 {
+	if c.Address == "" && c.KeyHash == (KeyHash{}) && c.Feature == 0 && !c.Position.Known() {
 		return KindMemberUp
 	}
 	return KindMemberUp2

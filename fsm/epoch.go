@@ -142,7 +142,7 @@ func readEpoch(r *reader) (e Epoch) {
 //	16  sum over all peers, then 8: number of peers
 //	..  cluster ID (16), address (5) and key (64) of the root, text: name
 //	72  ID of the planet (8) and the key that signs it (64); zero: none
-//	1   number of settings that were set, then for each: text: key, text: value
+//	2   number of settings that were set, then for each: text: key, text: value
 func (s *State) Contents() Hash {
 	b := s.sum.append([]byte("rootd contents 1"))
 	b = binary.BigEndian.AppendUint64(b, uint64(s.Peers))
@@ -155,5 +155,5 @@ func (s *State) Contents() Hash {
 	} else {
 		b = append(b, make([]byte, 72)...)
 	}
-	return sha256.Sum256(appendSettings(b, &s.Settings))
+	return sha256.Sum256(appendSettings(b, &s.Settings, snapshotVersion))
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/rootd/rootd/fsm"
 	"github.com/rootd/rootd/fsm/table"
+	"github.com/rootd/rootd/geo"
 	"github.com/rootd/rootd/packetpath/vl1"
 )
 
@@ -174,8 +175,17 @@ func changes() *rapid.Generator[fsm.Change] {
 			c.Protocol, c.Major, c.Minor, c.Revision = 11, 1, rapid.Byte().Draw(t, "minor"), 5
 		}
 		c.Planet = rapid.Uint64Range(0, 1).Draw(t, "planet") * 1_650_000_000_000
+		if c.HasPosition = rapid.Bool().Draw(t, "has position"); c.HasPosition {
+			if c.Position = units().Draw(t, "position"); c.Position.Known() {
+				c.Radius = rapid.Byte().Draw(t, "radius") % geo.RadiusClasses
+			}
+		}
 		return c
 	})
+}
+
+func units() *rapid.Generator[geo.Unit] {
+	return rapid.SampledFrom([]geo.Unit{{}, geo.Point{Lat: 52.37, Lon: 4.89}.Unit(), geo.Point{Lat: -33.9, Lon: 18.4}.Unit()})
 }
 
 func commands() *rapid.Generator[fsm.Command] {
@@ -191,8 +201,8 @@ func commands() *rapid.Generator[fsm.Command] {
 			}
 		case 3:
 			return &fsm.Set{
-				Key:   rapid.SampledFrom([]string{"max_peers", "peer_expiry", "nonsense"}).Draw(t, "key"),
-				Value: rapid.SampledFrom([]string{"", "30", "48h"}).Draw(t, "value"),
+				Key:   rapid.SampledFrom([]string{"max_peers", "peer_expiry", "nonsense", "geo/10.0.0.0/8"}).Draw(t, "key"),
+				Value: rapid.SampledFrom([]string{"", "30", "48h", "52.37,4.89"}).Draw(t, "value"),
 			}
 		case 4:
 			w := vl1.World{
@@ -256,7 +266,7 @@ func memberCommands() *rapid.Generator[fsm.Command] {
 			return j
 		case 5:
 			j := join(id)
-			return &fsm.MemberUp{ID: id, Name: j.Name, Address: j.Address, Endpoints: j.Endpoints, KeyHash: fsm.KeyHash{byte(memberIDs().Draw(t, "key"))}, Feature: 1}
+			return &fsm.MemberUp{ID: id, Name: j.Name, Address: j.Address, Endpoints: j.Endpoints, KeyHash: fsm.KeyHash{byte(memberIDs().Draw(t, "key"))}, Feature: 1, Position: units().Draw(t, "position")}
 		case 6:
 			down := &fsm.MemberDown{ID: id, Epoch: epoch, Cause: fsm.DownCause(rapid.IntRange(0, 2).Draw(t, "cause"))}
 			for i := table.MemberID(1); i <= 3 && down.Cause == fsm.DownLost; i++ {
@@ -271,7 +281,7 @@ func memberCommands() *rapid.Generator[fsm.Command] {
 		h := new(fsm.Health)
 		for i := table.MemberID(1); i <= 3; i++ {
 			if rapid.Bool().Draw(t, "reports") {
-				h.Reports = append(h.Reports, fsm.HealthReport{Member: i, Epoch: epoch, Load: epoch, Probes: []fsm.Probe{{Member: i%3 + 1, Asked: 3, Answered: 2}}})
+				h.Reports = append(h.Reports, fsm.HealthReport{Member: i, Epoch: epoch, Load: epoch, Geo: fsm.GeoDatabase{Hash: [8]byte{byte(epoch)}, Built: 7}, Probes: []fsm.Probe{{Member: i%3 + 1, Asked: 3, Answered: 2}}})
 			}
 		}
 		return h
@@ -287,18 +297,20 @@ func examples() []fsm.Command {
 			{Address: 5, HasKey: true, Key: key(1), Member: 1, Epoch: 1, V4: netip.MustParseAddrPort("192.0.2.7:1"), Protocol: 11, Planet: 9},
 			{Address: 6, Key: vl1.PublicKey{1, 1}, Member: 2, Epoch: 1, V6: netip.MustParseAddrPort("[2001:db8::7]:1")},
 		},
+		fsm.Changes{{Address: 6, Key: vl1.PublicKey{1, 1}, HasPosition: true, Position: geo.Point{Lat: 52.37, Lon: 4.89}.Unit(), Radius: 4}},
 		&fsm.KeepAlive{Addresses: []vl1.Address{5, 6, 1000}},
 		&fsm.Expire{Cutoff: 77, Addresses: []vl1.Address{5}},
 		&fsm.PublishPlanet{World: []byte{1, 2, 3}},
 		&fsm.Set{Key: "peer_expiry", Value: "48h"},
 		&fsm.MemberUp{ID: 2, Name: "nyc", Version: "0.2", Address: "[2001:db8::2]:9995", KeyHash: fsm.KeyHash{2}, Feature: 1},
+		&fsm.MemberUp{ID: 3, Name: "syd", Position: geo.Point{Lat: -33.87, Lon: 151.21}.Unit()},
 		&fsm.TokenCreate{ID: fsm.TokenID{7}, SecretHash: [32]byte{8}, Expires: began, Name: "for nyc"},
 		&fsm.TokenRevoke{ID: fsm.TokenID{7}},
 		join(2),
 		&fsm.MemberRemove{ID: 2, Force: true},
 		&fsm.Health{Reports: []fsm.HealthReport{
 			{Member: 1, Epoch: 1, Load: 10, CPU: 20, RSS: 30, PPS: 40, Sessions: 50, LogLag: 60, DiskFree: 70, Probes: []fsm.Probe{{Member: 2, Asked: 3, Answered: 1, RTT: 80_000}}},
-			{Member: 2, Epoch: 1},
+			{Member: 2, Epoch: 1, Geo: fsm.GeoDatabase{Hash: [8]byte{1}, Built: 2}},
 		}},
 		&fsm.RoundTrips{Member: 1, Epoch: 1, Rows: []fsm.RoundTrip{{Area: area(3, false), Micros: 12_345, Dev: 67, N: 8}, {Area: area(3, true), Micros: 9, N: 1}}},
 		&fsm.MemberDown{ID: 2, Epoch: 1, Cause: fsm.DownLost, Witnesses: []table.MemberID{1, 3}},

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/rootd/rootd/fsm/table"
+	"github.com/rootd/rootd/geo"
 )
 
 // Member is one rootd process that serves the cluster's identity.
@@ -21,6 +22,7 @@ type Member struct {
 	Status    Status // as entries set it: joining, up or down. [State.StatusOf] also knows suspect
 	Joined    int64  // ms since 1970: when it was admitted; 0: it began the cluster
 	Up        int64  // ms since 1970: when its current epoch began; 0: never
+	Position  geo.Unit
 
 	Drain      Drain
 	DrainSince int64  // ms since 1970; 0: it does not drain

@@ -26,7 +26,8 @@ type model struct {
 	maxPeers int
 	planet   uint64
 	rtts     map[rttKey]geo.RTT
-	restores byte // epoch of the cluster
+	place    string // of 10.0.0.0/8
+	restores byte   // epoch of the cluster
 }
 
 func (m *model) apply(c fsm.Command, ms int64) {
@@ -51,6 +52,9 @@ func (m *model) apply(c fsm.Command, ms int64) {
 			}
 		}
 	case *fsm.Set:
+		if c.Key == "geo/10.0.0.0/8" && (c.Value == "" || c.Value == "52.37,4.89") {
+			m.place = c.Value
+		}
 		if c.Key == "max_peers" && c.Value == "30" {
 			m.maxPeers = 30
 		} else if c.Key == "max_peers" && c.Value == "" {
@@ -98,6 +102,9 @@ func (m *model) change(c fsm.Change, seen uint32) {
 	}
 	if c.Planet != 0 {
 		r.Planet = c.Planet
+	}
+	if c.HasPosition {
+		r.Position, r.Flags = c.Position, c.Radius
 	}
 	m.peers[c.Address] = r
 }
@@ -168,6 +175,9 @@ func compare(t *rapid.T, m *model, f *fsm.FSM) {
 	}
 	if st.Peers != len(m.peers) || st.Time != m.time {
 		t.Fatalf("%d peers at %d, model has %d at %d", st.Peers, st.Time, len(m.peers), m.time)
+	}
+	if got, _ := st.Settings.Value("geo/10.0.0.0/8"); got != m.place {
+		t.Fatalf("10.0.0.0/8 is at %q, model has %q", got, m.place)
 	}
 	m.compareMembers(t, st)
 	m.compareRTTs(t, st)

@@ -17,7 +17,7 @@ import (
 //	2    number of members, then for each: ID (2), epoch (2), up (8), text: name, text: version,
 //	     number of endpoints (1), endpoints
 //	2    size of the planet, then the planet. 0: none
-//	1    number of settings that were set, then for each: text: key, text: value
+//	2    number of settings that were set (1 byte before version 3), then for each: text: key, text: value
 //	80   counters, in the order of [Counters]: 10 of 8 bytes, the last reserved and 0
 //	8    index of the Raft configuration
 //	2    number of its servers, then for each: 1 if voter, string: ID, string: address
@@ -41,7 +41,7 @@ func appendMeta(b []byte, s *State, version uint16) []byte {
 	} else {
 		b = append(b, 0, 0)
 	}
-	b = appendSettings(b, &s.Settings)
+	b = appendSettings(b, &s.Settings, version)
 	for _, v := range s.Counters.list() {
 		b = binary.BigEndian.AppendUint64(b, *v)
 	}
@@ -62,16 +62,7 @@ func appendMeta(b []byte, s *State, version uint16) []byte {
 	if b = appendCluster(b, s); version < epochFrom {
 		return b
 	}
-	return appendHandoffs(appendEpoch(b, &s.Cluster), s)
-}
-
-func appendSettings(b []byte, s *Settings) []byte {
-	b = append(b, byte(len(s.explicit)))
-	for _, kv := range s.explicit {
-		b = append(append(b, byte(len(kv.Key))), kv.Key...)
-		b = append(append(b, byte(len(kv.Value))), kv.Value...)
-	}
-	return b
+	return appendPlaces(appendHandoffs(appendEpoch(b, &s.Cluster), s), s.Members)
 }
 
 // append appends a member, whose texts and endpoints were checked when its entry was decoded.
@@ -117,7 +108,7 @@ func readMeta(r *reader, s *State, version uint16) error {
 		}
 	}
 	s.Settings = DefaultSettings()
-	for n := int(r.byte()); n > 0 && r.bad == ""; n-- {
+	for n := r.settings(version); n > 0 && r.bad == ""; n-- {
 		next, err := s.Settings.With(r.text(1), r.text(1))
 		if err != nil && r.bad == "" {
 			return err
@@ -145,6 +136,7 @@ func readMeta(r *reader, s *State, version uint16) error {
 	if version >= epochFrom {
 		s.readEpoch(r)
 		s.readHandoffs(r)
+		s.readPlaces(r)
 	} else {
 		for i := range s.Members {
 			s.published(&s.Members[i], netip.AddrPort{}, netip.AddrPort{})

@@ -119,6 +119,9 @@ func (s Settings) With(key, value string) (Settings, error) {
 
 // assign parses value into the field that key stands for and returns its canonical text.
 func (s *Settings) assign(key, value string) (string, error) {
+	if strings.HasPrefix(key, GeoPrefix) {
+		return s.assignGeo(key, value)
+	}
 	d := DefaultSettings()
 	switch key {
 	case "keep_alive":
