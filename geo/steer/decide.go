@@ -29,7 +29,7 @@ func (t *Table) judge(p *Peer, s *survey) Decision {
 		d.Current = int32(s.current)
 	}
 	switch {
-	case p.Target != 0 && p.underWay():
+	case p.underWay():
 		d.Reason = StayUnderWay
 	case s.best == 0:
 		d.Reason = StayNobody
@@ -40,7 +40,7 @@ func (t *Table) judge(p *Peer, s *survey) Decision {
 	case !s.attached:
 		d.Reason = MovePlace
 	case s.leaves:
-		if d.Reason = MoveDrain; p.pushed(pushGate) {
+		if d.Reason = MoveDrain; p.gated() {
 			d.Reason = StayPushGate
 		}
 	case s.current-s.cost < t.need(p, s).total:
@@ -61,9 +61,9 @@ func (t *Table) free(p *Peer, s *survey) Reason {
 		return StayVersion
 	case p.Family.placesItself() && !s.busy:
 		return StaySelfPlacing
-	case p.pushed(pushGate):
+	case p.gated():
 		return StayPushGate
-	case p.pushed(t.rest(p)):
+	case p.moved(t.rest(p)):
 		return StayDwell
 	case int64(p.Moves) >= t.budget:
 		return StayBudget

@@ -50,6 +50,7 @@ const (
 	OutDown
 	OutDraining
 	OutFull
+	OutClosed  // takes no new peers: silent, or not reached from outside
 	OutFamily  // no planet lists an endpoint of that family
 	OutPlanet  // the peer's planet does not list it
 	OutFailed  // a handoff to it failed
@@ -58,7 +59,7 @@ const (
 
 // String returns the exclusion as people read it.
 func (e Exclusion) String() string {
-	return [...]string{"", "down", "draining", "full", "not published in this family", "not in the peer's planet", "handoff failed", "nothing known"}[e]
+	return [...]string{"", "down", "draining", "full", "silent or not reached", "not published in this family", "not in the peer's planet", "handoff failed", "nothing known"}[e]
 }
 
 // Explain makes the same calculation as Decide and tells its terms.
@@ -73,8 +74,11 @@ func (t *Table) Explain(p *Peer) Explanation {
 			x.Gain = s.current - s.cost
 		}
 	}
-	if rest := max(t.rest(p), pushGate); p.pushed(rest) {
+	if rest := t.rest(p); p.moved(rest) {
 		x.Rest = time.Duration(rest-p.since()) * time.Second
+	}
+	if p.gated() {
+		x.Rest = max(x.Rest, time.Duration(pushGate-int64(p.Now)+int64(p.Pushed))*time.Second)
 	}
 	if x.Barred = t.barredFor(p); x.Barred != 0 {
 		x.BarredFor = time.Duration(t.bar(p)-p.since()) * time.Second
@@ -111,9 +115,9 @@ func (t *Table) terms(m *member, p *Peer, at *[3]int32, access int64, walk *meas
 		}
 	}
 	x.Cost = c.cost(rtt)
-	published := m.Planet4
+	published, closed := m.Planet4, m.Closed4
 	if p.V6 {
-		published = m.Planet6
+		published, closed = m.Planet6, m.Closed6
 	}
 	switch {
 	case !m.Up:
@@ -122,6 +126,8 @@ func (t *Table) terms(m *member, p *Peer, at *[3]int32, access int64, walk *meas
 		x.Out = OutDraining
 	case m.full:
 		x.Out = OutFull
+	case closed:
+		x.Out = OutClosed
 	case published == 0:
 		x.Out = OutFamily
 	case published > p.Planet:

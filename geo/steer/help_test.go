@@ -54,6 +54,7 @@ func members() *rapid.Generator[[]steer.Member] {
 				continue
 			}
 			ms[i].Up = rapid.IntRange(0, 5).Draw(t, "down") > 0
+			ms[i].Closed4, ms[i].Closed6 = rapid.IntRange(0, 7).Draw(t, "closed") == 0, rapid.IntRange(0, 7).Draw(t, "closed 6") == 0
 			ms[i].Draining = rapid.IntRange(0, 5).Draw(t, "draining") == 0
 			ms[i].Load = rapid.IntRange(0, 1100).Draw(t, "load")
 			ms[i].Weight = rapid.SampledFrom([]int{0, 100, 50, 200}).Draw(t, "weight")
@@ -87,6 +88,7 @@ func peers() *rapid.Generator[steer.Peer] {
 		}
 		if rapid.Bool().Draw(t, "touched") {
 			p.At = p.Now - rapid.Uint32Range(0, 5_000).Draw(t, "ago")
+			p.Pushed = p.Now - rapid.Uint32Range(0, p.Now-p.At).Draw(t, "pushed")
 			p.Moves = rapid.Uint8Range(0, 6).Draw(t, "moves")
 			p.Target = rapid.Uint16Range(0, 2).Draw(t, "under way")
 			if p.Fails = rapid.Uint8Range(0, 3).Draw(t, "fails"); p.Fails > 0 {

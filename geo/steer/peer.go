@@ -14,7 +14,8 @@ type Peer struct {
 	Now      uint32 // s, by the log
 
 	// What the cluster did to it.
-	At     uint32 // s: last handoff or push; 0: never
+	Pushed uint32 // s: last push, whatever it was for; 0: never
+	At     uint32 // s: when it was last handed off in this family, or that failed; 0: never
 	Target uint16 // a handoff to this member is under way; 0: none
 	Moves  uint8  // how many times it was moved, less what time took off
 	Fails  uint8  // handoffs that failed in a row
@@ -81,13 +82,19 @@ const pushGate = 35
 // underWay is how long a handoff may take before it is void by itself, in s.
 const underWay = 30
 
-// since returns the seconds since the last handoff or push.
+// since returns the seconds since the last handoff.
 func (p *Peer) since() int64 { return max(0, int64(p.Now)-int64(p.At)) }
 
-// pushed reports whether there was a handoff or push within the last seconds.
-func (p *Peer) pushed(seconds int64) bool { return p.At != 0 && p.since() < seconds }
+// moved reports whether there was a handoff within the last seconds.
+func (p *Peer) moved(seconds int64) bool { return p.At != 0 && p.since() < seconds }
 
-func (p *Peer) underWay() bool { return p.pushed(underWay) }
+// gated reports whether the peer would not listen to a push.
+func (p *Peer) gated() bool { return p.Pushed != 0 && int64(p.Now)-int64(p.Pushed) < pushGate }
+
+// underWay reports whether a handoff is under way.
+func (p *Peer) underWay() bool {
+	return p.Target != 0 && p.Pushed != 0 && int64(p.Now)-int64(p.Pushed) < underWay
+}
 
 // rest returns for how long the peer must not be moved again after its last move or failure: the dwell time, doubled
 // for each further one.
@@ -98,7 +105,7 @@ func (t *Table) rest(p *Peer) int64 {
 
 // bars reports whether a member is left out because the last handoff to it failed.
 func (t *Table) bars(p *Peer, id uint16) bool {
-	return p.Fails != 0 && p.Failed == id && p.pushed(t.bar(p))
+	return p.Fails != 0 && p.Failed == id && p.moved(t.bar(p))
 }
 
 // bar is for how long the target of the last failed handoff is left out: longer with each failure in a row.

@@ -56,6 +56,8 @@ func TestReasons(t *testing.T) {
 		{"member is down", m(func(a []steer.Member) { a[0].Up = false }), func(*steer.Peer) {}, 2, steer.MoveCost},
 		{"member is draining", m(func(a []steer.Member) { a[0].Draining = true }), func(*steer.Peer) {}, 2, steer.MoveCost},
 		{"member is full", m(func(a []steer.Member) { a[0].Load = 950 }), func(*steer.Peer) {}, 2, steer.MoveCost},
+		{"member is silent", m(func(a []steer.Member) { a[0].Closed4 = true }), func(*steer.Peer) {}, 2, steer.MoveCost},
+		{"own member is silent", m(func(a []steer.Member) { a[0].Closed4 = true }), func(p *steer.Peer) { p.Current = 1 }, 0, steer.StayMargin},
 		{"not in its planet", m(func(a []steer.Member) { a[0].Planet4 = 101 }), func(*steer.Peer) {}, 2, steer.MoveCost},
 		{"not in any planet", m(func(a []steer.Member) { a[0].Planet4 = 0 }), func(*steer.Peer) {}, 2, steer.MoveCost},
 		{"only the other family", m(func(a []steer.Member) { a[0].Planet4 = 0 }), func(p *steer.Peer) { p.V6 = true }, 1, steer.MoveCost},
@@ -71,12 +73,13 @@ func TestReasons(t *testing.T) {
 		{"places itself, but is in a drain", m(func(a []steer.Member) { a[2].Draining = true }), func(p *steer.Peer) { p.Family = steer.FamilyF4 }, 1, steer.MoveDrain},
 		{"places itself at a loaded member", m(func(a []steer.Member) { a[2].Load = 900 }), func(p *steer.Peer) { p.Family = steer.FamilyF4 }, 1, steer.MoveBalance},
 		{"unknown software", cluster(), func(p *steer.Peer) { p.Family = steer.FamilyUnknown }, 0, steer.StayVersion},
-		{"a handoff is under way", cluster(), func(p *steer.Peer) { p.Target, p.At = 1, p.Now-29 }, 0, steer.StayUnderWay},
-		{"a handoff that nobody finished", cluster(), func(p *steer.Peer) { p.Target, p.At = 1, p.Now-1000 }, 1, steer.MoveCost},
-		{"pushed a moment ago", cluster(), func(p *steer.Peer) { p.At = p.Now - 34 }, 0, steer.StayPushGate},
-		{"pushed a moment ago, drain", m(func(a []steer.Member) { a[2].Draining = true }), func(p *steer.Peer) { p.At = p.Now - 34 }, 0, steer.StayPushGate},
-		{"push gate open, drain", m(func(a []steer.Member) { a[2].Draining = true }), func(p *steer.Peer) { p.At = p.Now - 35 }, 1, steer.MoveDrain},
+		{"a handoff is under way", cluster(), func(p *steer.Peer) { p.Target, p.Pushed = 1, p.Now-29 }, 0, steer.StayUnderWay},
+		{"a handoff that nobody finished", cluster(), func(p *steer.Peer) { p.Target, p.Pushed = 1, p.Now-1000 }, 1, steer.MoveCost},
+		{"pushed a moment ago", cluster(), func(p *steer.Peer) { p.Pushed = p.Now - 34 }, 0, steer.StayPushGate},
+		{"pushed a moment ago, drain", m(func(a []steer.Member) { a[2].Draining = true }), func(p *steer.Peer) { p.Pushed = p.Now - 34 }, 0, steer.StayPushGate},
+		{"push gate open, drain", m(func(a []steer.Member) { a[2].Draining = true }), func(p *steer.Peer) { p.Pushed = p.Now - 35 }, 1, steer.MoveDrain},
 		{"moved 9 minutes ago", cluster(), func(p *steer.Peer) { p.At, p.Moves = p.Now-599, 1 }, 0, steer.StayDwell},
+		{"moved in the other family 9 minutes ago", cluster(), func(p *steer.Peer) { p.Pushed, p.Moves = p.Now-599, 1 }, 1, steer.MoveCost},
 		{"moved 10 minutes ago", cluster(), func(p *steer.Peer) { p.At, p.Moves = p.Now-600, 1 }, 1, steer.MoveCost},
 		{"moved twice, 11 minutes ago", cluster(), func(p *steer.Peer) { p.At, p.Moves = p.Now-660, 2 }, 0, steer.StayDwell},
 		{"moved often", cluster(), func(p *steer.Peer) { p.At, p.Moves = p.Now-7200, 4 }, 0, steer.StayBudget},
@@ -142,9 +145,9 @@ func TestFollowed(t *testing.T) {
 		}
 		p.Current, p.Target = d.Target, 0
 		later := rapid.Uint32Range(0, 100_000).Draw(rt, "later")
-		p.At, p.Now = p.Now, p.Now+later
+		p.At, p.Pushed, p.Now = p.Now, p.Now, p.Now+later
 		if rapid.Bool().Draw(rt, "forgotten") {
-			p.At, p.Moves = 0, 0
+			p.At, p.Pushed, p.Moves = 0, 0, 0
 		}
 		for i := range p.RTT { // as old as it was
 			p.RTT[i].At += later
@@ -175,16 +178,16 @@ func TestNeverThere(t *testing.T) {
 			rt.Fatalf("target %d does not exist", d.Target)
 		}
 		m := ms[i]
-		published := m.Planet4
+		published, closed := m.Planet4, m.Closed4
 		if p.V6 {
-			published = m.Planet6
+			published, closed = m.Planet6, m.Closed6
 		}
 		switch {
-		case !m.Up, m.Draining, m.Load >= prm.LoadFull, published == 0, published > p.Planet, m.ID == p.Current:
+		case !m.Up, m.Draining, closed, m.Load >= prm.LoadFull, published == 0, published > p.Planet, m.ID == p.Current:
 			rt.Fatalf("peer %+v is sent to %+v", p, m)
-		case p.Target != 0 && p.At != 0 && p.Now < p.At+30:
+		case p.Target != 0 && p.Pushed != 0 && p.Now < p.Pushed+30:
 			rt.Fatal("two handoffs at a time")
-		case p.At != 0 && p.Now < p.At+35 && d.Reason != steer.MovePlace:
+		case p.Pushed != 0 && p.Now < p.Pushed+35 && d.Reason != steer.MovePlace:
 			rt.Fatal("pushed within the gate")
 		case m.ID == p.Failed && p.Fails > 0 && p.At != 0 && int64(p.Now-p.At) < int64(prm.HoldDown.Seconds()):
 			rt.Fatal("sent to the target that just failed")

@@ -13,8 +13,11 @@ type Member struct {
 	Unit     geo.Unit
 	Up       bool // serves, by the log
 	Draining bool
-	Load     int // ‰ of what it can carry
-	Weight   int // capacity in percent of a usual one; 0 is 100
+	// Closed4 and Closed6: it takes no new peers of that family, and keeps those that it has. It may be silent, or not be
+	// reached from outside.
+	Closed4, Closed6 bool
+	Load             int // ‰ of what it can carry
+	Weight           int // capacity in percent of a usual one; 0 is 100
 	// Planet4 and Planet6 are the timestamps, in ms, of the first planet that lists an endpoint of the member of that
 	// family. 0: none does.
 	Planet4, Planet6 uint64
@@ -91,10 +94,12 @@ func Compile(p Params, ms []Member) *Table {
 		if !m.Up || m.Draining || x.full {
 			continue
 		}
-		c.planet = m.Planet4
-		t.v4.add(c)
-		c.planet = m.Planet6
-		t.v6.add(c)
+		if c.planet = m.Planet4; !m.Closed4 {
+			t.v4.add(c)
+		}
+		if c.planet = m.Planet6; !m.Closed6 {
+			t.v6.add(c)
+		}
 	}
 	return t
 }
