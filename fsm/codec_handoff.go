@@ -21,16 +21,21 @@ import (
 // Payload of a member set entry:
 //
 //	2    member, not 0
-//	1    which of the following are there, at least one: 0x01 drain, 0x02 weight; the others are 0
+//	1    which of the following are there, at least one: 0x01 drain, 0x02 weight, 0x04 vote, 0x08 priority; the others are 0
 //	1    drain
 //	2    weight in ‰, not 0
+//	1    vote: 0 auto, 1 voter, 2 standby
+//	1    priority as leader
 const (
 	stepMask  = 0x07
 	stepV6    = 0x08
 	stepLeast = 1 + vl1.AddressLen
 
-	setDrain  = 0x01
-	setWeight = 0x02
+	setDrain    = 0x01
+	setWeight   = 0x02
+	setVote     = 0x04
+	setPriority = 0x08
+	setAny      = setDrain | setWeight | setVote | setPriority
 )
 
 // Kind implements [Command].
@@ -130,12 +135,24 @@ func (c *MemberSet) appendPayload(b []byte) ([]byte, error) {
 	if c.Weight != 0 {
 		fields |= setWeight
 	}
+	if c.SetVote {
+		fields |= setVote
+	}
+	if c.SetPriority {
+		fields |= setPriority
+	}
 	b = append(b, fields)
 	if c.SetDrain {
 		b = append(b, byte(c.Drain))
 	}
 	if c.Weight != 0 {
 		b = binary.BigEndian.AppendUint16(b, c.Weight)
+	}
+	if c.SetVote {
+		b = append(b, byte(c.Vote))
+	}
+	if c.SetPriority {
+		b = append(b, c.Priority)
 	}
 	return b, nil
 }
@@ -144,10 +161,14 @@ func (c *MemberSet) check() string {
 	switch {
 	case c.ID == 0:
 		return "member 0"
-	case !c.SetDrain && c.Weight == 0:
+	case !c.SetDrain && c.Weight == 0 && !c.SetVote && !c.SetPriority:
 		return "nothing is set"
 	case c.Drain > DrainStopping || !c.SetDrain && c.Drain != DrainNone:
 		return "unknown drain"
+	case c.Vote > VoteStandby || !c.SetVote && c.Vote != VoteAuto:
+		return "unknown vote"
+	case !c.SetPriority && c.Priority != 0:
+		return "a priority that is not set"
 	}
 	return ""
 }
@@ -163,7 +184,13 @@ func readMemberSet(r *reader) *MemberSet {
 			r.fail("weight 0")
 		}
 	}
-	if why := c.check(); why != "" || fields&^(setDrain|setWeight) != 0 {
+	if c.SetVote = fields&setVote != 0; c.SetVote {
+		c.Vote = Vote(r.byte())
+	}
+	if c.SetPriority = fields&setPriority != 0; c.SetPriority {
+		c.Priority = r.byte()
+	}
+	if why := c.check(); why != "" || fields&^setAny != 0 {
 		r.fail("malformed: " + why)
 	}
 	return c

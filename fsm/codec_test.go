@@ -50,6 +50,7 @@ func TestEntriesAreWhatTheDocumentationDraws(t *testing.T) {
 		"member set":  {&fsm.MemberSet{ID: 2, SetDrain: true, Drain: fsm.DrainOperator, Weight: 500}, "0002 03 01 01f4"},
 		"new epoch":   {&fsm.NewEpoch{Epoch: fsm.Epoch{Number: 2, ID: [8]byte{5}}, ID: 2, KeyHash: fsm.KeyHash{9}, Feature: 3, Name: "x", Address: "a:1", Version: "v"}, "00000002 05" + zeroes(7) + "0002 09" + zeroes(31) + "0003 01 78 03 613a31 01 76 00"},
 		"round trips": {&fsm.RoundTrips{Member: 2, Epoch: 3, Rows: []fsm.RoundTrip{{Area: area(1, false), N: 4, Micros: 5, Dev: 6}}}, "0002 0003 0001 0a00010000000001 0004 00000005 00000006"},
+		"vote set":    {&fsm.MemberSet{ID: 2, SetVote: true, Vote: fsm.VoteStandby, SetPriority: true, Priority: 9}, "0002 0c 02 09"},
 		"health": {
 			&fsm.Health{Reports: []fsm.HealthReport{{Member: 1, Epoch: 2, Load: 3, CPU: 4, RSS: 5, PPS: 6, Sessions: 7, LogLag: 8, DiskFree: 9, Probes: []fsm.Probe{{Member: 2, Asked: 3, Answered: 1, RTT: 4}}, Geo: fsm.GeoDatabase{Hash: [8]byte{0xaa}, Built: 10}}}},
 			"0001 0001 0002 0003 0004 0000000000000005 00000006 00000007 00000008 0000000000000009 01 0002 00000003 00000001 00000004 aa" + zeroes(7) + "0000000a",
@@ -130,6 +131,8 @@ func TestDecodeRefuses(t *testing.T) {
 		"address, no port":     {raw(8, append([]byte{0, 1, 1, 'x', 0, 0, 1, 'a'}, make([]byte, 34)...)...), fsm.ErrMalformed},
 		"token 0":              {raw(10, make([]byte, 8)...), fsm.ErrMalformed},
 		"forced twice":         {raw(12, 0, 1, 2), fsm.ErrMalformed},
+		"vote 3":               {raw(17, 0, 1, 4, 3), fsm.ErrMalformed},
+		"nothing set":          {raw(17, 0, 1, 0), fsm.ErrMalformed},
 		"down in epoch 0":      {raw(14, 0, 1, 0, 0), fsm.ErrMalformed},
 		"epoch 0":              {raw(18, make([]byte, 60)...), fsm.ErrMalformed},
 		"epoch without a key":  {raw(18, append([]byte{0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1}, make([]byte, 40)...)...), fsm.ErrMalformed},

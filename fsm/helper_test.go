@@ -215,7 +215,14 @@ func commands() *rapid.Generator[fsm.Command] {
 		case 11, 12:
 			return fsm.Handoffs(rapid.SliceOfN(handoffs(), 1, 30).Draw(t, "handoffs"))
 		case 13:
-			return &fsm.MemberSet{ID: memberIDs().Draw(t, "id"), SetDrain: true, Drain: fsm.Drain(rapid.IntRange(0, 2).Draw(t, "drain"))}
+			c := &fsm.MemberSet{ID: memberIDs().Draw(t, "id"), SetDrain: true, Drain: fsm.Drain(rapid.IntRange(0, 2).Draw(t, "drain"))}
+			if c.SetVote = rapid.Bool().Draw(t, "set vote"); c.SetVote {
+				c.Vote = fsm.Vote(rapid.IntRange(0, 2).Draw(t, "vote"))
+			}
+			if c.SetPriority = rapid.Bool().Draw(t, "set priority"); c.SetPriority {
+				c.Priority = rapid.Uint8().Draw(t, "priority")
+			}
+			return c
 		case 6, 7, 8, 9, 10:
 			return memberCommands().Draw(t, "about members")
 		case 14, 15:
@@ -319,7 +326,7 @@ func examples() []fsm.Command {
 			{Address: 6, Step: fsm.HandoffLevel, V6: true, From: 1, Epoch: 1},
 			{Address: 5, Step: fsm.HandoffFailed, From: 2, Epoch: 1, Target: 1},
 		},
-		&fsm.MemberSet{ID: 2, SetDrain: true, Drain: fsm.DrainOperator, Weight: 500},
+		&fsm.MemberSet{ID: 2, SetDrain: true, Drain: fsm.DrainOperator, Weight: 500, SetVote: true, Vote: fsm.VoteAlways, SetPriority: true, Priority: 7},
 		newEpoch(1, 9),
 	}
 }

@@ -27,6 +27,8 @@ type Member struct {
 	Drain      Drain
 	DrainSince int64  // ms since 1970; 0: it does not drain
 	Weight     uint16 // ‰ of what a usual member can carry; 0: none was set, [UsualWeight]
+	Vote       Vote   // whether it shall vote
+	Priority   uint8  // as leader: the voter with the greatest should lead; 0: any other with more
 
 	// Planet4 and Planet6 are since which planet, by its timestamp in ms, clients find the member in it, by family. 0: never.
 	Planet4, Planet6 uint64

@@ -13,6 +13,32 @@ type MemberSet struct {
 	SetDrain bool // Drain is set
 	Drain    Drain
 	Weight   uint16 // ‰ of a usual member that it can carry; 0: stays as it is
+
+	SetVote     bool // Vote is set
+	Vote        Vote
+	SetPriority bool // Priority is set
+	Priority    uint8
+}
+
+// Vote is whether a member shall vote. The numbers are part of the log format.
+type Vote uint8
+
+// The wishes of an operator.
+const (
+	VoteAuto    Vote = 0 // as the cluster sees fit
+	VoteAlways  Vote = 1 // before others for which it is left to the cluster
+	VoteStandby Vote = 2 // never
+)
+
+// String returns the wish as people read it.
+func (v Vote) String() string {
+	switch v {
+	case VoteAlways:
+		return "voter"
+	case VoteStandby:
+		return "standby"
+	}
+	return "auto"
 }
 
 // Drain is whether a member hands off its peers and takes no new ones. The numbers are part of the log format.
@@ -97,6 +123,12 @@ func (f *FSM) memberSet(c *MemberSet) error {
 	}
 	if c.Weight != 0 {
 		m.Weight = c.Weight
+	}
+	if c.SetVote {
+		m.Vote = c.Vote
+	}
+	if c.SetPriority {
+		m.Priority = c.Priority
 	}
 	f.setMember(&m)
 	return nil

@@ -19,6 +19,8 @@ type modelMember struct {
 	status        fsm.Status
 	up, last      int64
 	drain         fsm.Drain
+	vote          fsm.Vote
+	priority      uint8
 	listed        bool // the generated planets have its endpoints
 }
 
@@ -61,6 +63,12 @@ func (m *model) member(c fsm.Command) {
 	case *fsm.MemberSet:
 		if x, ok := m.members[c.ID]; ok {
 			x.drain = c.Drain
+			if c.SetVote {
+				x.vote = c.Vote
+			}
+			if c.SetPriority {
+				x.priority = c.Priority
+			}
 			m.members[c.ID] = x
 		}
 	case *fsm.NewEpoch:
@@ -178,7 +186,7 @@ func (m *model) up(c *fsm.MemberUp) {
 func (m *model) compareMembers(t *rapid.T, st *fsm.State) {
 	got := map[table.MemberID]modelMember{}
 	for _, x := range st.Members {
-		got[x.ID] = modelMember{x.Epoch, x.Name, x.Address, x.KeyHash, x.Status, x.Up, x.LastReport, x.Drain, slices.Contains(x.Endpoints, listed4)}
+		got[x.ID] = modelMember{x.Epoch, x.Name, x.Address, x.KeyHash, x.Status, x.Up, x.LastReport, x.Drain, x.Vote, x.Priority, slices.Contains(x.Endpoints, listed4)}
 		for _, since := range []uint64{x.Planet4, x.Planet6} {
 			if want := m.planet; x.Status != fsm.StatusJoining && (since == want) != (m.members[x.ID].listed || want == 0) {
 				t.Fatalf("member %d is in the planet of %d, model has %v, %d", x.ID, since, m.members[x.ID].listed, want)

@@ -46,14 +46,14 @@ func readHandoff(r *reader, h *table.Handoff) {
 
 // appendHandoffs appends to the meta block, since version 3:
 //
-//	..   for each member, in the order of the block: drain (1), since, ms (8), weight (2), planets since which clients find it at
-//	     its IPv4 and IPv6 endpoint, ms (8, 8)
+//	..   for each member, in the order of the block: drain (1), since, ms (8), weight (2), vote (1), priority as leader (1),
+//	     planets since which clients find it at its IPv4 and IPv6 endpoint, ms (8, 8)
 //	56   counters of handoffs, in the order of [Counters]: 7 of 8 bytes
 func appendHandoffs(b []byte, s *State) []byte {
 	for i := range s.Members {
 		m := &s.Members[i]
 		b = binary.BigEndian.AppendUint64(append(b, byte(m.Drain)), uint64(m.DrainSince))
-		b = binary.BigEndian.AppendUint16(b, m.Weight)
+		b = append(binary.BigEndian.AppendUint16(b, m.Weight), byte(m.Vote), m.Priority)
 		b = binary.BigEndian.AppendUint64(b, m.Planet4)
 		b = binary.BigEndian.AppendUint64(b, m.Planet6)
 	}
@@ -67,9 +67,13 @@ func (s *State) readHandoffs(r *reader) {
 	for i := range s.Members {
 		m := &s.Members[i]
 		m.Drain, m.DrainSince, m.Weight = Drain(r.byte()), r.time(), r.uint16()
+		m.Vote, m.Priority = Vote(r.byte()), r.byte()
 		m.Planet4, m.Planet6 = r.uint64(), r.uint64()
 		if m.Drain > DrainStopping {
 			r.fail("member with an unknown drain")
+		}
+		if m.Vote > VoteStandby {
+			r.fail("member with an unknown vote")
 		}
 	}
 	for _, v := range s.Counters.handoffs() {

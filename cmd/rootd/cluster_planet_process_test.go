@@ -47,5 +47,8 @@ func (f *fleet) planetByHand(*vl1.World, *device) {
 	if _, err := f.admin(0).SetSetting(ctx, "planet_auto", ""); err != nil {
 		f.Fatal(err)
 	}
-	eventually(f.T, "the cluster publishes again", func() bool { p := current(); return p.Auto && p.Timestamp > w.Timestamp && p.Endpoints == len(f.members) })
+	eventually(f.T, "the cluster publishes again", func() bool {
+		p := current()
+		return p.Auto && p.Timestamp > w.Timestamp && p.Endpoints == len(f.members)
+	})
 }
