@@ -48,8 +48,11 @@ func Create(path string, o Options) (*Dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s == stateJoining {
+	switch s {
+	case stateJoining:
 		return nil, joinUnfinished(path)
+	case stateRestoring:
+		return nil, restoreUnfinished(path)
 	}
 	if s == statePartial {
 		if err := o.fits(path); err != nil {

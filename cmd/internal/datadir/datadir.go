@@ -10,9 +10,13 @@
 //	node.pem          0644  this member's certificate, and that of the authority that signed it
 //	node.key          0600  this member's private key; it never leaves this directory
 //	join.json         0644  a join was begun here and is not finished; no root may be made here
+//	restore.json      0644  the same of a restore from an archive
+//	recover.json      0644  the plan of a recovery that is not finished: the next to open the directory finishes it
+//	superseded.json   0644  the cluster was restored without this member: it must not serve any more
 //	lock              0600  locked by the process that uses the directory; holds its process ID
 //	admin.sock        0600  the socket of the admin API, while rootd runs
 //	raft/             0700  the log and its snapshots, owned by package replica
+//	raft.new/         0700  the one that a recovery prepares; raft.old-EPOCH/: the one from before it, kept until somebody removes it
 //
 // Options and secrets flow in, opened and checked values flow out. [Create] makes what is missing and never replaces
 // an identity, a planet or a key that is there; interrupted at any moment, it goes on where it was. [BeginJoin] and
@@ -52,6 +56,9 @@ const (
 	FileNode    = "node.pem"
 	FileNodeKey = "node.key"
 	FileJoin    = "join.json"
+	FileRestore = "restore.json"
+	FileRecover = "recover.json"
+	FileOver    = "superseded.json"
 	FileLock    = "lock"
 	FileSocket  = "admin.sock"
 	DirRaft     = "raft"
@@ -72,6 +79,7 @@ var (
 	ErrInUse      = errors.New("data directory in use")       // another process has the lock
 	ErrForeign    = errors.New("not a rootd data directory")  // made by something else, or for another root
 	ErrBroken     = errors.New("data directory is broken")    // a file is damaged or does not fit the others
+	ErrSuperseded = errors.New("epoch is over")               // the cluster was restored without this member
 	ErrPermission = errors.New("data directory: permissions") // a secret others can read, or files we may not
 )
 
@@ -105,6 +113,7 @@ type Meta struct {
 	Joined      bool             `json:"joined,omitempty"`       // by join: this member must never begin a log of its own
 	Endpoints   []netip.AddrPort `json:"endpoints,omitempty"`    // that it joined with
 	Contacts    []Contact        `json:"contacts,omitempty"`     // the members there were when it joined
+	Former      []Contact        `json:"former,omitempty"`       // members of the epoch before, when this one restored the cluster
 }
 
 // Contact is another member, as it was when this one joined.
@@ -167,6 +176,9 @@ func Open(path string) (*Dir, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := finishRecovery(path); err != nil {
+		return nil, errors.Join(err, l.release())
+	}
 	d, err := Read(path) // again: now nobody else changes it
 	if err == nil && d.Meta.Member == 0 {
 		err = d.upgrade()
@@ -176,7 +188,9 @@ func Open(path string) (*Dir, error) {
 	}
 	d.lock = l
 	removeTemp(path)
-	_ = os.Remove(filepath.Join(path, FileJoin)) // of a join that is finished; harmless if it stays
+	for _, mark := range []string{FileJoin, FileRestore} { // of a join that is finished; harmless if they stay
+		_ = os.Remove(filepath.Join(path, mark))
+	}
 	return d, nil
 }
 
@@ -215,8 +229,13 @@ func Read(path string) (*Dir, error) {
 		return nil, err
 	case state == stateJoining:
 		return nil, joinUnfinished(path)
+	case state == stateRestoring:
+		return nil, restoreUnfinished(path)
 	case state != stateReady:
 		return nil, &Error{Path: path, Err: ErrMissing, Why: "there is no rootd data directory yet", Way: "make one: rootctl init --data-dir " + path}
+	}
+	if err := checkOver(path); err != nil {
+		return nil, err
 	}
 	d := &Dir{Path: path}
 	if d.Meta, err = readMeta(filepath.Join(path, FileMeta)); err != nil {

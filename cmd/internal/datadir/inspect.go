@@ -13,10 +13,11 @@ import (
 type state int
 
 const (
-	stateMissing state = iota // no directory
-	stateEmpty                // nothing of ours in it yet
-	statePartial              // files of ours, but Create did not come to its end
-	stateJoining              // a join was begun, and did not come to its end
+	stateMissing   state = iota // no directory
+	stateEmpty                  // nothing of ours in it yet
+	statePartial                // files of ours, but Create did not come to its end
+	stateJoining                // a join was begun, and did not come to its end
+	stateRestoring              // a restore was begun, and did not come to its end
 	stateReady
 )
 
@@ -44,7 +45,7 @@ func inspect(path string) (state, error) {
 	if err != nil {
 		return 0, fileError(path, err)
 	}
-	found, joining := stateEmpty, false
+	found, joining, restoring, log := stateEmpty, false, false, false
 	var foreign []string
 	for _, e := range entries {
 		name := e.Name()
@@ -53,12 +54,19 @@ func inspect(path string) (state, error) {
 			return stateReady, nil
 		case name == FileJoin:
 			joining = true
+		case name == FileRestore:
+			restoring = true
+		case name == DirRaft:
+			log = true
 		case slices.Contains(ours[:], name):
 			found = statePartial
 		case name == FileLock, strings.HasPrefix(name, tempPrefix), name == "lost+found":
 		default:
 			foreign = append(foreign, name)
 		}
+	}
+	if log && !restoring {
+		foreign = append(foreign, DirRaft)
 	}
 	if len(foreign) > 0 {
 		e := &Error{
@@ -70,7 +78,10 @@ func inspect(path string) (state, error) {
 		}
 		return 0, e
 	}
-	if joining {
+	switch {
+	case restoring:
+		found = stateRestoring
+	case joining:
 		found = stateJoining
 	}
 	return found, nil

@@ -29,6 +29,7 @@ type Joining struct {
 	Key     *pki.Key
 	Resumed bool // an interrupted join began it
 
+	mark string // the file that says what was begun: FileJoin, or FileRestore
 	lock *lock
 }
 
@@ -44,6 +45,7 @@ type Joined struct {
 	Planet      []byte
 	PlanetKey   *vl1.SigningKey // nil: kept elsewhere
 	Contacts    []Contact
+	Former      []Contact // see Meta.Former
 	Now         time.Time
 }
 
@@ -78,6 +80,8 @@ func FindJoin(path string, ca pki.Fingerprint) (*JoinFound, error) {
 			err = nil
 		}
 		return &JoinFound{Key: k}, err
+	case stateRestoring:
+		return nil, restoreUnfinished(path)
 	case stateReady:
 		d, err := Read(path)
 		if err != nil {
@@ -139,7 +143,7 @@ func BeginJoin(path string, ca pki.Fingerprint, now time.Time) (_ *Joining, err 
 	if err != nil {
 		return nil, err
 	}
-	return &Joining{Path: path, Key: key, Resumed: found.Key != nil, lock: l}, nil
+	return &Joining{Path: path, Key: key, Resumed: found.Key != nil, mark: FileJoin, lock: l}, nil
 }
 
 // Finish writes what the cluster has handed out, rootd.json last, and returns the directory with its lock. Interrupted at any
@@ -190,11 +194,12 @@ func (j *Joining) Finish(o Joined) (*Dir, error) {
 	m := Meta{
 		Format: formatJoined, Name: o.Name, Cluster: self.Cluster.String(), Created: o.Now.UTC().Truncate(time.Second),
 		ClusterName: o.ClusterName, Member: self.ID, Address: o.Address, Joined: true, Endpoints: o.Endpoints, Contacts: o.Contacts,
+		Former: o.Former,
 	}
 	if err := m.create(j.Path); err != nil {
 		return nil, err
 	}
-	_ = os.Remove(filepath.Join(j.Path, FileJoin)) // Open does it again
+	_ = os.Remove(filepath.Join(j.Path, j.mark)) // Open does it again
 	d, err := Read(j.Path)
 	if err != nil {
 		return nil, err
@@ -247,7 +252,7 @@ func (j *Joining) Abandon() error {
 	if j.Resumed {
 		return nil
 	}
-	for _, name := range []string{FileNodeKey, FileJoin} { // the mark goes last: a key alone looks like a half-made root
+	for _, name := range []string{FileNodeKey, j.mark} { // the mark goes last: a key alone looks like a half-made root
 		if err := os.Remove(filepath.Join(j.Path, name)); err != nil {
 			return fmt.Errorf("undo join: %w", err)
 		}
