@@ -40,7 +40,7 @@ func (s *Survey) Quorum() int {
 }
 
 // Examine brings o.FSM, which is at the beginning of the log, to the last entry in o.Dir, committed or not, and says what is
-// there. It changes nothing. The replica must not run: [ErrInUse]. Of the options it wants Dir, FSM and Logger.
+// there. It changes nothing but counters of the database. The replica must not run: [ErrInUse]. Of the options it wants Dir, FSM and Logger.
 func Examine(o Options) (*Survey, error) {
 	o = o.withDefaults()
 	if _, err := os.Stat(filepath.Join(o.Dir, "raft.db")); errors.Is(err, fs.ErrNotExist) {
@@ -76,12 +76,13 @@ func Examine(o Options) (*Survey, error) {
 	return s, nil
 }
 
-// SeedOptions are what a replica begins with. All but Commands and Logger are required.
+// SeedOptions are what a replica begins with. Last, Commands and Logger may be left out.
 type SeedOptions struct {
 	Dir         string   // missing or empty
 	ID, Address string   // of the one server that there is
 	FSM         *fsm.FSM // holds the state
 	Term        uint64   // greater than any that the log was ever in
+	Last        uint64   // index of the last entry that there ever was; 0: that of the state
 	Now         int64    // ms since 1970: when the commands are logged
 	Logger      *slog.Logger
 	// Commands are applied to the state first, as entries of the log. All of them must succeed.
@@ -94,7 +95,7 @@ func Seed(o SeedOptions) error {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	index := o.FSM.View().State().Index
+	index := max(o.Last, o.FSM.View().State().Index)
 	for _, c := range o.Commands {
 		entry, err := fsm.Encode(c)
 		if err != nil {

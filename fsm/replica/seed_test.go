@@ -99,7 +99,7 @@ func TestExamine(t *testing.T) {
 		t.Errorf("%d peers, %+v", f.View().State().Peers, s)
 	}
 	for name, b := range tree(t, dir) {
-		if before[name] != b {
+		if before[name] != b && filepath.Base(name) != "raft.db" { // which counts the times it was opened
 			t.Errorf("%s was changed", name)
 		}
 	}
