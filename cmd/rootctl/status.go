@@ -60,6 +60,10 @@ func (e *env) printStatus(s *admin.Status) {
 		planet = fmt.Sprintf("world %s of %s, %s with %s, fingerprint %s",
 			p.WorldID, p.Time.UTC().Format("2006-01-02 15:04:05Z"), plural(p.Roots, "root", "roots"), plural(p.Endpoints, "endpoint", "endpoints"), p.Fingerprint)
 	}
+	epoch := ""
+	if s.Cluster.Epoch != "0" && s.Cluster.Epoch != "" {
+		epoch = ", epoch " + s.Cluster.Epoch
+	}
 	listen := make([]string, len(s.Listen))
 	for i, l := range s.Listen {
 		listen[i] = fmt.Sprintf("%s (%s)", l.Address, plural(l.Workers, "worker", "workers"))
@@ -72,7 +76,8 @@ func (e *env) printStatus(s *admin.Status) {
 		"root", s.Address.String(),
 		"member", fmt.Sprintf("%s, %s, up %s, pid %d", s.Name, state, span(seconds(s.Uptime)), s.PID),
 		"version", version,
-		"cluster", strings.TrimSpace(s.Cluster.Name+" "+s.Cluster.ID)+", "+plural(s.Cluster.Members, "member", "members"),
+		"cluster", strings.TrimSpace(s.Cluster.Name+" "+s.Cluster.ID)+", "+plural(s.Cluster.Members, "member", "members")+epoch,
+		"contents", s.Cluster.Contents,
 		"log", fmt.Sprintf("%s, %s, term %d, applied %s of %s, snapshot at %s", s.Raft.State, leader, s.Raft.Term,
 			count(s.Raft.AppliedIndex), count(s.Raft.CommitIndex), count(s.Raft.SnapshotIndex)),
 		"peers", fmt.Sprintf("%s known; here: %s, %s confirmed, %s with this planet", count(s.Peers.Known),

@@ -29,6 +29,19 @@ func (e *env) confirm(question string) error {
 	return &userError{err: errDeclined, hint: "--yes does not ask"}
 }
 
+// confirmTyped asks the operator to type a word. Without a terminal nobody can: --yes must say so.
+func (e *env) confirmTyped(warning, word string) error {
+	if !e.terminal() {
+		return &userError{what: "nobody confirms it: standard input is no terminal", hint: "--yes does not ask"}
+	}
+	fmt.Fprintf(e.stderr, "\n%s Type %s to go on: ", warning, word)
+	answer, err := bufio.NewReader(e.stdin).ReadString('\n')
+	if err == nil && strings.TrimSpace(answer) == word {
+		return nil
+	}
+	return &userError{err: errDeclined, hint: "--yes does not ask"}
+}
+
 // statusLine is one line that says what is going on: rewritten in place on a terminal, written once per change elsewhere.
 // It may be set from any goroutine.
 type statusLine struct {

@@ -182,7 +182,7 @@ func (a admitter) admit(ctx context.Context, r *join.Request) (*join.Offer, erro
 		return nil, refusalOf(fsm.ErrMemberRemoved) // meanwhile
 	}
 	id := pki.MemberID(o.ID)
-	chain, err := a.c.authority.Sign(r.CSR, pki.Member{Cluster: a.c.authority.Cluster(), ID: id, Name: o.Name}, time.Now(), 0)
+	chain, err := a.c.authority.Sign(r.CSR, pki.Member{Cluster: a.c.authority.Cluster(), Epoch: pki.Epoch(s.Cluster.Epoch), ID: id, Name: o.Name}, time.Now(), 0)
 	if err != nil {
 		return nil, err
 	}

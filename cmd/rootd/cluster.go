@@ -101,7 +101,7 @@ func newCluster(ctx context.Context, m *member, s *clusterSockets) (*cluster, er
 	if err := c.renewNow(time.Now()); err != nil {
 		m.log.Error("certificate not renewed", "error", err, "expires", c.keychain.Load().Credential.Self().NotAfter)
 	}
-	verifier, err := pki.NewVerifier(pki.VerifierOptions{Keychain: c.keychain, Now: time.Now, Admit: c.admits})
+	verifier, err := pki.NewVerifier(pki.VerifierOptions{Keychain: c.keychain, Now: time.Now, Admit: c.admits, Superseded: c.superseded})
 	if err != nil {
 		return nil, err
 	}
@@ -195,6 +195,7 @@ func (c *cluster) run(ctx context.Context) error {
 	g.Go(func() error { return c.link.Run(ctx) })
 	g.Go(func() error { return c.follow(ctx) })
 	g.Go(func() error { return c.waitExpelled(ctx) })
+	g.Go(func() error { return c.herald(ctx) })
 	g.Go(func() error { return c.servers.Run(ctx) })
 	g.Go(func() error { return c.supervisor.Run(ctx) })
 	g.Go(func() error { return c.health.run(ctx) })

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/rootd/rootd/cmd/internal/datadir"
 	"github.com/rootd/rootd/fsm/replica"
 	"github.com/rootd/rootd/transport/mux"
 	"github.com/rootd/rootd/transport/pki"
@@ -25,12 +26,15 @@ func (c *cluster) noteExpelled(err error) {
 	}
 }
 
-// waitExpelled ends the member when it has been removed.
+// waitExpelled ends the member when it has been removed, or its epoch of the cluster is over.
 func (c *cluster) waitExpelled(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return nil
 	case err := <-c.expelled:
+		if errors.Is(err, datadir.ErrSuperseded) {
+			return c.supersede(err)
+		}
 		return &hinted{fmt.Errorf("%w: %w", replica.ErrRemoved, err), removedHint}
 	}
 }

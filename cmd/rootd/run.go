@@ -118,6 +118,12 @@ func (m *member) open(ctx context.Context, stderr io.Writer) error {
 		return err
 	}
 	if m.cluster != nil {
+		if err := m.cluster.checkEpoch(); err != nil {
+			return err
+		}
+		if err := m.cluster.meet(ctx); err != nil {
+			return err
+		}
 		m.cluster.lead()
 	}
 	if c := m.fsm.View().State().Cluster; c.Bootstrapped() && c.Root != m.dir.Identity.Identity {

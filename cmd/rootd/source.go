@@ -59,7 +59,9 @@ func (s source) Status(context.Context) (*admin.Status, error) {
 		Identity: m.dir.Identity.Identity.String(), DataDir: m.dir.Path,
 		Version: b.Version, Commit: b.Commit, PID: os.Getpid(),
 		Started: m.started, Uptime: int64(time.Since(m.started).Seconds()),
-		Cluster: admin.ClusterStatus{Name: state.Cluster.Name, ID: m.dir.Meta.Cluster, Members: len(state.Members)},
+		Cluster: admin.ClusterStatus{
+			Name: state.Cluster.Name, ID: m.dir.Meta.Cluster, Members: len(state.Members), Epoch: state.Cluster.Epoch.String(), Contents: state.Contents().String(),
+		},
 		Raft: admin.RaftStatus{
 			State: raft.State, Term: raft.Term, Leader: m.memberName(raft.LeaderID), AppliedIndex: raft.AppliedIndex,
 			CommitIndex: raft.CommitIndex, LastIndex: raft.LastIndex, SnapshotIndex: raft.SnapshotIndex, LogBytes: raft.LogBytes,

@@ -71,6 +71,9 @@ type ClusterStatus struct {
 	Name    string `json:"name,omitempty"`
 	ID      string `json:"id"`
 	Members int    `json:"members"`
+	Epoch   string `json:"epoch"` // "0" until the cluster is restored for the first time
+	// Contents is the hash of what a restore brings back: peers, root, settings. 64 hexadecimal digits.
+	Contents string `json:"contents_hash"`
 }
 
 // RaftStatus is about the log.
