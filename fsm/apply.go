@@ -91,7 +91,7 @@ func (f *FSM) command(c Command) Response {
 	case *Set:
 		next, err := f.st.Settings.With(c.Key, c.Value)
 		if err == nil {
-			err = next.check()
+			err = errors.Join(next.check(), f.st.raises(&next))
 		}
 		if err != nil {
 			return Response{Err: err}

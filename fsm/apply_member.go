@@ -45,6 +45,11 @@ func (f *FSM) memberUp(c *MemberUp) (uint16, error) {
 	} else if c.Kind() == KindMemberUp2 && len(f.st.Members) > 0 {
 		return 0, fmt.Errorf("%w: %d", ErrMemberUnknown, c.ID)
 	}
+	if c.Feature != 0 { // else it is alone, and has no cluster port
+		if err := f.st.understands(c.Name, c.Version, c.Feature); err != nil {
+			return 0, err
+		}
+	}
 	if other, ok := f.st.MemberByKeyHash(c.KeyHash); ok && other.ID != c.ID {
 		return 0, fmt.Errorf("%w: %s", ErrMemberKey, other.Name)
 	}

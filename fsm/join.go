@@ -102,6 +102,11 @@ func (s *State) CheckJoin(c *MemberJoin, now int64) (*Member, error) {
 	if m, ok := s.MemberByKeyHash(c.KeyHash); ok {
 		return nil, fmt.Errorf("%w: %s", ErrMemberKey, m.Name)
 	}
+	if c.Feature != 0 {
+		if err := s.understands(c.Name, c.Version, c.Feature); err != nil {
+			return nil, err
+		}
+	}
 	return nil, s.checkFree(0, c)
 }
 

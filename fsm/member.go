@@ -146,18 +146,6 @@ func (s *State) idFree(id table.MemberID) bool {
 	return !member && !s.IsRemoved(id)
 }
 
-// Feature returns the highest feature level that every member knows.
-func (s *State) Feature() uint16 {
-	if len(s.Members) == 0 {
-		return 0
-	}
-	least := ^uint16(0)
-	for i := range s.Members {
-		least = min(least, s.Members[i].Feature)
-	}
-	return least
-}
-
 // Reachable returns which public endpoints of a member, as bits, other members probed and which of them answered at
 // least one, by the latest reports.
 func (s *State) Reachable(id table.MemberID) (asked, answered uint32) {

@@ -361,3 +361,41 @@ func TestWorstRTT(t *testing.T) {
 		t.Errorf("%v", rtt)
 	}
 }
+
+// The feature level goes up when everybody understands it, never down, and nobody older may begin a life then.
+func TestFeatureLevel(t *testing.T) {
+	m := newCluster(t)
+	up := func(id table.MemberID, feature uint16) *fsm.MemberUp {
+		j := join(id)
+		return &fsm.MemberUp{ID: id, Name: j.Name, Address: j.Address, Endpoints: j.Endpoints, KeyHash: j.KeyHash, Feature: feature}
+	}
+	m.admit(2)
+	for i, c := range []struct {
+		cmd  fsm.Command
+		err  error
+		want uint16
+	}{
+		{up(2, 1), nil, 1},
+		{&fsm.Set{Key: "feature_level", Value: "2"}, fsm.ErrFeature, 1},
+		{up(2, 3), nil, 1},
+		{&fsm.Set{Key: "feature_level", Value: "4"}, fsm.ErrFeature, 1},
+		{&fsm.Set{Key: "feature_level", Value: "2"}, nil, 2},
+		{&fsm.Set{Key: "feature_level", Value: "1"}, fsm.ErrFeature, 2},
+		{&fsm.Set{Key: "feature_level"}, fsm.ErrFeature, 2},
+		{up(2, 1), fsm.ErrFeature, 2},
+		{up(2, 2), nil, 2},
+	} {
+		if r := m.do(c.cmd); !errors.Is(r.Err, c.err) {
+			t.Errorf("step %d: %v, want %v", i, r.Err, c.err)
+		}
+		if got := m.View().State().Feature(); got != c.want {
+			t.Errorf("step %d: feature level %d, want %d", i, got, c.want)
+		}
+	}
+	late := join(3)
+	late.Token, late.Feature = fsm.TokenID{9}, 1
+	m.must(token(9, m.now+60_000))
+	if r := m.do(late); !errors.Is(r.Err, fsm.ErrFeature) {
+		t.Errorf("an old member joins: %v", r.Err)
+	}
+}

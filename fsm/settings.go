@@ -28,6 +28,11 @@ type Settings struct {
 	// PlanetAuto says that a leader which keeps the planet's signing key publishes what the members' endpoints call for. Key
 	// "planet_auto".
 	PlanetAuto bool
+	// FeatureLevel is what the cluster uses of what its members understand (feature.go). Key "feature_level".
+	FeatureLevel int
+	// FeatureRaiseAfter is how long all members must have understood a higher level before the cluster raises its own
+	// by itself, 0: never. Key "feature_raise_after".
+	FeatureRaiseAfter time.Duration
 	// RescueRate is how many peers of dead members one member redirects to itself per second, 0: none. Key "rescue_rate".
 	RescueRate int
 	// Voters is how many members vote at most; the others stand by. Key "voters".
@@ -55,7 +60,7 @@ var ErrSetting = errors.New("setting refused")
 func DefaultSettings() Settings {
 	return Settings{
 		PeerExpiry: 30 * 24 * time.Hour, KeepAlive: 6 * time.Hour, MaxPeers: 50_000_000,
-		MemberSuspectAfter: 10 * time.Second, MemberDownAfter: 30 * time.Second, MemberLostAfter: 3 * time.Second, RescueRate: 2000, Voters: 5, PlanetAuto: true,
+		MemberSuspectAfter: 10 * time.Second, MemberDownAfter: 30 * time.Second, MemberLostAfter: 3 * time.Second, RescueRate: 2000, FeatureLevel: 1, Voters: 5, PlanetAuto: true,
 		Steering: defaultSteering(),
 	}
 }
@@ -64,6 +69,8 @@ func DefaultSettings() Settings {
 func SettingKeys() []SettingKey {
 	d := DefaultSettings()
 	keys := []SettingKey{
+		{"feature_level", strconv.Itoa(d.FeatureLevel), "what the cluster uses of what its members understand; rootctl upgrade finalize raises it (1 to 65535, never lowered)"},
+		{"feature_raise_after", d.FeatureRaiseAfter.String(), "how long all members must understand a higher feature level before the cluster raises its own by itself (0s to 2160h; 0s: never)"},
 		{"keep_alive", d.KeepAlive.String(), "least time between two log entries that only say that a peer is still there (10m to 72h)"},
 		{"max_peers", strconv.Itoa(d.MaxPeers), "most peers that the cluster knows; new ones beyond are refused (1 to 1000000000)"},
 		{"member_down_after", d.MemberDownAfter.String(), "how long a member may be silent before it is declared down (5s to 1h)"},
@@ -124,6 +131,10 @@ func (s *Settings) assign(key, value string) (string, error) {
 	}
 	d := DefaultSettings()
 	switch key {
+	case "feature_level":
+		return assignInt(&s.FeatureLevel, key, value, d.FeatureLevel, 1, 65_535)
+	case "feature_raise_after":
+		return assignDuration(&s.FeatureRaiseAfter, key, value, d.FeatureRaiseAfter, 0, 2160*time.Hour)
 	case "keep_alive":
 		return assignDuration(&s.KeepAlive, key, value, d.KeepAlive, 10*time.Minute, 72*time.Hour)
 	case "max_peers":

@@ -42,7 +42,7 @@ func newFakeCluster(d *datadir.Dir) *fakeCluster {
 	c := &fakeCluster{
 		dir: d, tokens: map[join.TokenID]*join.Token{}, used: map[join.TokenID]pki.MemberID{}, keys: map[join.TokenID][32]byte{},
 		members:  []admin.Member{m(1, "m1", "up", "leader", own...), m(2, "m2", "up", "voter", netip.MustParseAddrPort("5.6.7.10:9993")), m(3, "m3", "down", "voter")},
-		settings: []admin.Setting{{Key: "voters", Value: "5", Default: "5", Help: "most members that vote"}, {Key: "keep_alive", Value: "6h0m0s", Default: "6h0m0s", Help: "how often"}},
+		settings: []admin.Setting{{Key: "voters", Value: "5", Default: "5", Help: "most members that vote"}, {Key: "feature_level", Value: "1", Default: "1", Help: "what is used"}, {Key: "keep_alive", Value: "6h0m0s", Default: "6h0m0s", Help: "how often"}},
 	}
 	c.members[0].Published = own
 	c.members[0].Health = &admin.Health{Load: 0.25, CPU: 0.5, Memory: 64 << 20, PacketsPerSecond: 1000, Sessions: 20, DiskFree: 5 << 30}

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -42,9 +43,10 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup:               func(env *testscript.Env) error { return setup(t, env) },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"mode":     mode,
-			"nosecret": noSecret,
-			"flip":     flip,
+			"mode":       mode,
+			"nosecret":   noSecret,
+			"flip":       flip,
+			"understand": understand,
 		},
 	})
 }
@@ -74,6 +76,7 @@ func setup(t *testing.T, env *testscript.Env) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	cluster := newFakeCluster(d)
+	env.Values["cluster"] = cluster
 	if err := cluster.serve(ctx, &running); err != nil {
 		cancel()
 		return err
@@ -295,4 +298,19 @@ func (s *fakeMember) PublishPlanet(ctx context.Context, raw []byte) (*admin.Plan
 		return nil, fmt.Errorf("%w: %w", admin.ErrRefused, err)
 	}
 	return s.Planet(ctx)
+}
+
+// understand LEVEL: all members of the fake cluster understand that feature level.
+func understand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: understand LEVEL")
+	}
+	level, err := strconv.ParseUint(args[0], 10, 16)
+	ts.Check(err)
+	c := ts.Value("cluster").(*fakeCluster)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range c.members {
+		c.members[i].Feature = uint16(level)
+	}
 }

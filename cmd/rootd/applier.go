@@ -37,6 +37,9 @@ func (a applier) IsLeader() bool { return a.m.replica.IsLeader() }
 
 // Apply implements [propose.Applier].
 func (a applier) Apply(ctx context.Context, entry []byte) (fsm.Response, error) {
+	if err := a.m.fsm.View().State().CheckLevel(entry); err != nil {
+		return fsm.Response{Err: err}, err
+	}
 	if a.m.cluster == nil || a.m.replica.IsLeader() {
 		return a.m.replica.Apply(ctx, entry)
 	}

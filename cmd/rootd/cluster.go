@@ -207,6 +207,7 @@ func (c *cluster) run(ctx context.Context) error {
 		return nil
 	})
 	g.Go(func() error { return c.publish(ctx) })
+	g.Go(func() error { return c.raise(ctx) })
 	g.Go(func() error { return c.comparer.run(ctx) })
 	g.Go(func() error { return c.health.look(ctx) })
 	return g.Wait()

@@ -126,6 +126,12 @@ func (m *member) open(ctx context.Context, stderr io.Writer) error {
 		}
 		m.cluster.lead()
 	}
+	if used := m.fsm.View().State().Feature(); used > build.FeatureLevel {
+		return &hinted{
+			fmt.Errorf("the cluster uses feature level %d, rootd %s understands %d", used, build.Current().Version, build.FeatureLevel),
+			"install the version of the other members: once a level is in use, no older one can serve the cluster",
+		}
+	}
 	if c := m.fsm.View().State().Cluster; c.Bootstrapped() && c.Root != m.dir.Identity.Identity {
 		return &hinted{
 			fmt.Errorf("the log in %s belongs to root %v, identity.secret to %v", m.dir.RaftDir(), c.Root.Address, m.dir.Identity.Address),
