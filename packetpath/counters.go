@@ -74,6 +74,16 @@ const (
 	Rescued
 	RescuedElsewhere
 	RescuesGivenUp
+	Decisions
+	DecisionsToMove
+	DecisionsHeld
+	ShadowSame
+	ShadowMoves
+	ShadowStays
+	ShadowElsewhere
+	RTTSamples
+	RTTSamplesDropped
+	RTTEchoes
 	numCounters
 )
 
@@ -152,6 +162,16 @@ var CounterDefs = [numCounters]CounterDef{
 	Rescued:              {"rescued_peers", "Such peers that came to this member."},
 	RescuedElsewhere:     {"rescued_elsewhere_peers", "Such peers that the log found at another member meanwhile."},
 	RescuesGivenUp:       {"rescue_given_up_peers", "Such peers that did not come: they are offline, or no other root reaches them."},
+	Decisions:            {"steering_decisions", "Decisions where a peer should be."},
+	DecisionsToMove:      {"steering_move_decisions", "Decisions to hand a peer off."},
+	DecisionsHeld:        {"steering_held_decisions", "Of these, those not carried out because steering is off or shadow."},
+	ShadowSame:           {"steering_shadow_same_decisions", "Decisions that the rules of steering_shadow would have made alike."},
+	ShadowMoves:          {"steering_shadow_move_decisions", "Decisions to stay where those rules would have handed the peer off."},
+	ShadowStays:          {"steering_shadow_stay_decisions", "Decisions to hand off where those rules would have let the peer stay."},
+	ShadowElsewhere:      {"steering_shadow_elsewhere_decisions", "Decisions to hand off where those rules would have chosen another member."},
+	RTTSamples:           {"rtt_samples", "Round trips to peers measured."},
+	RTTSamplesDropped:    {"rtt_dropped_samples", "Round trips measured and not taken, because too many came at once."},
+	RTTEchoes:            {"rtt_echo_packets", "ECHO sent to measure a round trip."},
 }
 
 // counters are written by the one goroutine that owns them and read by anyone: the owner counts in plain words

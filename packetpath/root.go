@@ -66,6 +66,7 @@ type Root struct {
 	started   time.Time
 	startedMS int64
 
+	rules     atomic.Pointer[rules] // see rulesOf
 	sessions  *sessionTable
 	queues    queues
 	pairs     *PairTable

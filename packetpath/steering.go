@@ -1,0 +1,170 @@
+package packetpath
+
+import (
+	"github.com/rootd/rootd/fsm"
+	"github.com/rootd/rootd/fsm/table"
+	"github.com/rootd/rootd/geo"
+	"github.com/rootd/rootd/geo/steer"
+	"github.com/rootd/rootd/packetpath/vl1"
+)
+
+// rules is what a state says about steering, compiled. Immutable. Whoever first meets a state makes it, and stores it for
+// the others (see [Root.rulesOf]); two that do so at once make equal ones. So nobody waits.
+type rules struct {
+	state  *fsm.State // that it was last found to fit
+	made   *fsm.State // that it was made of
+	mode   fsm.SteeringMode
+	table  *steer.Table
+	shadow *steer.Table // of steering_shadow; nil: none
+}
+
+// rulesOf returns the rules of a state. A new state is met some times a second, and most say the same about members.
+func (r *Root) rulesOf(state *fsm.State) *rules {
+	c := r.rules.Load()
+	if c != nil && c.state == state {
+		return c
+	}
+	next := &rules{state: state, made: state}
+	if c != nil && sameRules(c.made, state) {
+		*next = *c
+		next.state = state
+	} else {
+		next.compile()
+	}
+	r.rules.Store(next)
+	return next
+}
+
+// sameRules reports whether two states say the same about steering. The log replaces the members when one of them
+// changes, and never changes them in place.
+func sameRules(a, b *fsm.State) bool {
+	return len(a.Members) == len(b.Members) && (len(a.Members) == 0 || &a.Members[0] == &b.Members[0]) && a.HealthTime == b.HealthTime &&
+		a.Settings.MemberSuspectAfter == b.Settings.MemberSuspectAfter && a.Settings.Steering == b.Settings.Steering
+}
+
+func (c *rules) compile() {
+	s := &c.made.Settings.Steering
+	members := steerMembers(c.made)
+	c.mode = s.Mode
+	c.table = steer.Compile(steerParams(s), members)
+	if shadow, ok := s.ShadowRules(); ok {
+		c.shadow = steer.Compile(steerParams(&shadow), members)
+	}
+}
+
+func steerParams(s *fsm.Steering) steer.Params {
+	return steer.Params{
+		Margin: s.Margin, MarginPercent: s.MarginPercent, Dwell: s.Dwell, MovesPerHour: s.MovesPerHour, HoldDown: s.HoldDown,
+		Inflation: s.Inflation, LoadFrom: 10 * s.LoadFrom, LoadFull: 10 * s.LoadFull, LoadPenalty: s.LoadPenalty,
+		Measured: s.Measured, RTTAge: s.RTTAge,
+	}
+}
+
+func steerMembers(state *fsm.State) []steer.Member {
+	ms := make([]steer.Member, len(state.Members))
+	for i := range ms {
+		m := &state.Members[i]
+		status := state.StatusOf(m.ID)
+		x := steer.Member{
+			ID: uint16(m.ID), Unit: m.Position, Up: m.Status == fsm.StatusUp, Draining: m.Draining(),
+			Planet4: m.Planet4, Planet6: m.Planet6, Weight: max(1, int(m.Weight)/10),
+		}
+		if m.Weight == 0 {
+			x.Weight = fsm.UsualWeight / 10
+		}
+		if m.Health != nil {
+			x.Load = int(m.Health.Load)
+		}
+		deaf4, deaf6 := unreached(state, m)
+		x.Closed4, x.Closed6 = deaf4 || status == fsm.StatusSuspect, deaf6 || status == fsm.StatusSuspect
+		ms[i] = x
+	}
+	return ms
+}
+
+// unreached reports, by family, whether other members asked a member's public endpoints and none answered.
+func unreached(state *fsm.State, m *fsm.Member) (v4, v6 bool) {
+	asked, answered := state.Reachable(m.ID)
+	var mask4, mask6 uint32
+	for i, ep := range m.Endpoints {
+		if ep.Addr().Is4() {
+			mask4 |= 1 << i
+		} else {
+			mask6 |= 1 << i
+		}
+	}
+	return asked&mask4 != 0 && answered&mask4 == 0, asked&mask6 != 0 && answered&mask6 == 0
+}
+
+// steerPeer fills p with what a state says about a peer in a family.
+func steerPeer(p *steer.Peer, state *fsm.State, rec *table.Record, v6 bool) {
+	h := &rec.Handoff
+	*p = steer.Peer{
+		Unit: rec.Position, RadiusKm: geo.RadiusKm(rec.Flags), V6: v6, Spread: uint8(mix(uint64(rec.Address))),
+		Family: steer.FamilyOf(rec.Protocol, rec.Major, rec.Minor, rec.Revision), Planet: rec.Planet, Now: state.Seconds(),
+		Pushed: h.At, Target: uint16(h.Target), Moves: h.MovesAt(state.Seconds()), Fails: h.Fails, Failed: uint16(h.Failed),
+	}
+	if id, ok := state.Attached(rec, v6); ok {
+		p.Current = uint16(id)
+	}
+	switch {
+	case h.V6 == v6 || h.Fails > 0:
+		p.At = h.At
+	case h.Prio(v6) > 1: // the last one was about the other family
+		p.At = h.Since(v6)
+	}
+	ep := rec.V4
+	if v6 {
+		ep = rec.V6
+	}
+	if state.RTTs.Len() > 0 && ep.IsValid() {
+		near, wide := geo.Areas(ep.Addr())
+		p.RTT, p.Wide = state.RTTs.Of(near), state.RTTs.Of(wide)
+	}
+}
+
+// decide says where the session's peer should be in a family. It reads nothing but the view: members that have applied the
+// same index decide the same. A Target is to be acted upon; what only steering_shadow or the mode "shadow" would do is
+// counted.
+func (w *worker) decide(peer vl1.Address, v6 bool) steer.Decision {
+	state := w.root.view.State()
+	var rec table.Record
+	if !state.Peer(peer, &rec) {
+		return steer.Decision{Current: -1, Cost: -1, Reason: steer.StayNobody}
+	}
+	return w.decideFor(state, &rec, v6)
+}
+
+// decideFor is decide for a record that was looked up.
+func (w *worker) decideFor(state *fsm.State, rec *table.Record, v6 bool) steer.Decision {
+	c := w.root.rulesOf(state)
+	var p steer.Peer
+	steerPeer(&p, state, rec, v6)
+	d := c.table.Decide(&p)
+	w.inc(Decisions)
+	if d.Target != 0 {
+		w.inc(DecisionsToMove)
+	}
+	if c.shadow != nil {
+		w.compareShadow(&d, c.shadow.Decide(&p))
+	}
+	if d.Target != 0 && c.mode != fsm.SteeringOn && d.Reason != steer.MoveDrain {
+		d.Target = 0
+		w.inc(DecisionsHeld)
+	}
+	return d
+}
+
+// compareShadow counts how other rules would decide differently.
+func (w *worker) compareShadow(d *steer.Decision, shadow steer.Decision) {
+	switch {
+	case shadow.Target == d.Target:
+		w.inc(ShadowSame)
+	case d.Target == 0:
+		w.inc(ShadowMoves)
+	case shadow.Target == 0:
+		w.inc(ShadowStays)
+	default:
+		w.inc(ShadowElsewhere)
+	}
+}
