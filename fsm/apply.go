@@ -76,6 +76,8 @@ func (f *FSM) command(c Command) Response {
 		return Response{Err: f.roundTrips(c)}
 	case *NewEpoch:
 		return Response{Err: f.newEpoch(c)}
+	case *Backup:
+		f.backup(c)
 	case *MemberSet:
 		return Response{Err: f.memberSet(c)}
 	case Changes:

@@ -128,6 +128,8 @@ func (d *decoder) decode(b []byte) (Entry, error) {
 		c = readRoundTrips(&r)
 	case KindNewEpoch:
 		c = readNewEpoch(&r)
+	case KindBackup:
+		c = readBackup(&r)
 	}
 	if err := r.end(); err != nil {
 		return Entry{}, fmt.Errorf("%s entry: %w", kind, err)

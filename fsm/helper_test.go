@@ -259,7 +259,13 @@ func memberCommands() *rapid.Generator[fsm.Command] {
 	return rapid.Custom(func(t *rapid.T) fsm.Command {
 		id := memberIDs().Draw(t, "id")
 		epoch := rapid.Uint16Range(1, 3).Draw(t, "epoch")
-		switch rapid.IntRange(0, 10).Draw(t, "what") {
+		switch rapid.IntRange(0, 11).Draw(t, "what") {
+		case 11:
+			b := &fsm.Backup{Index: 3, Taken: began + rapid.Int64Range(0, 200_000).Draw(t, "taken"), Holds: fsm.Holds(rapid.IntRange(0, 7).Draw(t, "holds")), Where: "x"}
+			if b.Holds&fsm.HoldsPlanetKey != 0 {
+				b.PlanetKey[0] = byte(id)
+			}
+			return b
 		case 10:
 			return newEpoch(rapid.Byte().Filter(func(n byte) bool { return n != 0 }).Draw(t, "epoch of the cluster"), id)
 		case 0, 1:
@@ -299,6 +305,7 @@ func memberCommands() *rapid.Generator[fsm.Command] {
 func examples() []fsm.Command {
 	return []fsm.Command{
 		bootstrap(),
+		&fsm.Backup{Index: 6, Taken: began, Holds: 5, PlanetKey: [32]byte{9}, Where: "a.rootd"},
 		&fsm.MemberUp{ID: 1, Name: "ams", Version: "0.1", Endpoints: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:9993")}},
 		fsm.Changes{
 			{Address: 5, HasKey: true, Key: key(1), Member: 1, Epoch: 1, V4: netip.MustParseAddrPort("192.0.2.7:1"), Protocol: 11, Planet: 9},

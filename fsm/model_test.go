@@ -28,6 +28,7 @@ type model struct {
 	rtts     map[rttKey]geo.RTT
 	place    string // of 10.0.0.0/8
 	restores byte   // epoch of the cluster
+	backups  []fsm.Backup
 }
 
 func (m *model) apply(c fsm.Command, ms int64) {
@@ -71,6 +72,10 @@ func (m *model) apply(c fsm.Command, ms int64) {
 		}
 	case *fsm.RoundTrips:
 		m.roundTrips(c)
+	case *fsm.Backup:
+		b := *c
+		b.Taken = min(b.Taken, m.time)
+		m.backups = append(m.backups, b)
 	default:
 		m.member(c)
 	}
@@ -186,5 +191,17 @@ func compare(t *rapid.T, m *model, f *fsm.FSM) {
 	}
 	if st.Planet != nil && st.Planet.World.Timestamp != m.planet || st.Planet == nil && m.planet != 0 {
 		t.Fatalf("planet %v, model has %d", st.Planet, m.planet)
+	}
+	var want fsm.Backups
+	for _, b := range m.backups { // of equals the latest in the log
+		if b.Taken >= want.Last.Taken {
+			want.Last = b
+		}
+		if b.Holds >= fsm.HoldsPlanetKey && b.Taken >= want.Key.Taken {
+			want.Key = b
+		}
+	}
+	if st.Backups != want {
+		t.Fatalf("backups %+v, model has %+v", st.Backups, want)
 	}
 }

@@ -62,7 +62,7 @@ func appendMeta(b []byte, s *State, version uint16) []byte {
 	if b = appendCluster(b, s); version < epochFrom {
 		return b
 	}
-	return appendPlaces(appendHandoffs(appendEpoch(b, &s.Cluster), s), s.Members)
+	return appendBackups(appendPlaces(appendHandoffs(appendEpoch(b, &s.Cluster), s), s.Members), s)
 }
 
 // append appends a member, whose texts and endpoints were checked when its entry was decoded.
@@ -137,6 +137,7 @@ func readMeta(r *reader, s *State, version uint16) error {
 		s.readEpoch(r)
 		s.readHandoffs(r)
 		s.readPlaces(r)
+		s.readBackups(r)
 	} else {
 		for i := range s.Members {
 			s.published(&s.Members[i], netip.AddrPort{}, netip.AddrPort{})

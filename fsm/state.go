@@ -20,6 +20,7 @@ type State struct {
 	Tokens  []Token   // ascending by ID
 	// HealthTime is when members' health was last collected, in ms since 1970: the time of the last [Health] entry.
 	HealthTime int64
+	Backups    Backups
 	Planet     *Planet // nil before the first one is published
 	Settings   Settings
 	RTTs       RTTs
