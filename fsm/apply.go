@@ -183,7 +183,9 @@ func (f *FSM) change(c *Change, seen uint32) {
 		n.Created++
 	}
 	n.Changes++
-	r.LastSeen = seen // the log's time never goes back
+	if !c.aside() {
+		r.LastSeen = seen // the log's time never goes back
+	}
 	if c.V4.IsValid() || c.V6.IsValid() {
 		f.attach(r, c, seen)
 	}
@@ -203,6 +205,11 @@ func (f *FSM) change(c *Change, seen uint32) {
 	} else {
 		f.st.sum.add(r)
 	}
+}
+
+// aside reports whether the change is no sign of life: it says only where a known peer is.
+func (c *Change) aside() bool {
+	return c.HasPosition && !c.HasKey && !c.V4.IsValid() && !c.V6.IsValid() && c.Protocol == 0 && c.Planet == 0
 }
 
 // attach sets the attachments that c brings, unless c's member has begun another life since.

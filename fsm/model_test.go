@@ -91,7 +91,10 @@ func (m *model) change(c fsm.Change, seen uint32) {
 	case c.HasKey && c.Key != r.Key, !bytes.Equal(c.Key[:2], r.Key[:2]):
 		return
 	}
-	r.LastSeen = max(r.LastSeen, seen)
+	only := fsm.Change{Address: c.Address, Key: c.Key, Member: c.Member, Epoch: c.Epoch, Position: c.Position, Radius: c.Radius, HasPosition: true}
+	if c != only {
+		r.LastSeen = max(r.LastSeen, seen)
+	}
 	if current := c.Member != 0 && m.members[c.Member].epoch == c.Epoch; current && c.V4 != (netip.AddrPort{}) {
 		was := r
 		r.V4, r.V4Member, r.V4Epoch = c.V4, c.Member, c.Epoch

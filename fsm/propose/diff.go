@@ -26,6 +26,7 @@ type fact struct {
 	revision               uint16
 	protocol, major, minor uint8
 	validated              bool
+	relocate               bool // a walk found it elsewhere
 }
 
 func factOf(s *fsm.Sighting) fact {
@@ -74,6 +75,7 @@ func (f *fact) merge(n *fact) {
 		f.planet = n.planet
 	}
 	f.validated = f.validated || n.validated
+	f.relocate = f.relocate || n.relocate
 }
 
 // verdict is what to do about a fact.

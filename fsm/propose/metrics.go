@@ -8,6 +8,7 @@ type counters struct {
 	offered, dropped, merged     atomic.Uint64
 	entries, failed, bytes       atomic.Uint64
 	changes, keepAlives, expired atomic.Uint64
+	located                      atomic.Uint64
 	pending, pendingAlive        atomic.Int64
 }
 
@@ -31,6 +32,7 @@ type Metrics struct {
 	Changes    uint64 // in entries, proposals that failed included
 	KeepAlives uint64 // addresses in entries, the same
 	Expired    uint64 // addresses in expiry entries
+	Located    uint64 // changes that say where a peer is
 
 	Pending      int // peers with changes waiting
 	PendingAlive int // peers with a keep-alive waiting
@@ -56,6 +58,7 @@ func (p *Proposer) Metrics() Metrics {
 		Changes:      c.changes.Load(),
 		KeepAlives:   c.keepAlives.Load(),
 		Expired:      c.expired.Load(),
+		Located:      c.located.Load(),
 		Pending:      int(c.pending.Load()),
 		PendingAlive: int(c.pendingAlive.Load()),
 	}

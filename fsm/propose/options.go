@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/rootd/rootd/fsm"
+	"github.com/rootd/rootd/fsm/table"
+	"github.com/rootd/rootd/geo"
 )
 
 // Options are what a proposer needs. Zero numbers mean the default.
@@ -12,6 +14,12 @@ type Options struct {
 	View    *fsm.View
 	Applier Applier
 	Logger  *slog.Logger // nil: none
+
+	// Locator says where peers are; nil: nobody does. Member is the one that proposes: it relocates its own peers.
+	Locator geo.Locator
+	Member  table.MemberID
+	// RelocateRate is how many peers a second a walk may find elsewhere. 1000.
+	RelocateRate int
 
 	MaxBatch   int           // changes in one entry; 1000
 	MaxDelay   time.Duration // how long the first change of an entry waits for others; 25 ms
@@ -42,6 +50,7 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.FlushTimeout, 2*time.Second)
 	setDefault(&o.ExpiryInterval, time.Hour)
 	setDefault(&o.ExpirySlice, 50_000)
+	setDefault(&o.RelocateRate, 1000)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}

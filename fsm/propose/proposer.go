@@ -17,6 +17,7 @@ type Proposer struct {
 	opts  Options
 	log   *slog.Logger
 	inbox inbox
+	moved chan struct{} // peers are to be located anew
 	count counters
 
 	// The following belong to the goroutine of Run.
@@ -52,6 +53,7 @@ func New(o Options) *Proposer {
 		opts:     o,
 		log:      o.Logger,
 		inbox:    inbox{wake: make(chan struct{}, 1)},
+		moved:    make(chan struct{}, 1),
 		pending:  make(map[vl1.Address]*fact),
 		alive:    make(map[vl1.Address]struct{}),
 		flying:   make(map[vl1.Address]struct{}),
@@ -90,6 +92,9 @@ func (p *Proposer) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { p.expire(ctx) })
+	if p.opts.Locator != nil {
+		wg.Go(func() { p.relocate(ctx) })
+	}
 	flying, land := context.WithCancel(context.WithoutCancel(ctx))
 	defer land()
 
@@ -234,7 +239,9 @@ func (p *Proposer) batch() (fsm.Changes, map[vl1.Address]*fact) {
 			continue
 		}
 		delete(p.pending, a)
-		switch judge(st, &rec, st.Peer(a, &rec), a, f, now, &c) {
+		found := st.Peer(a, &rec)
+		v := judge(st, &rec, found, a, f, now, &c)
+		switch p.place(&rec, found, a, f, v, &c) {
 		case change:
 			cs = append(cs, c)
 			facts[a] = f
