@@ -157,7 +157,7 @@ func (h *health) probe(ctx context.Context, o *fsm.Member) {
 		}
 	}
 	if rtt, ok := h.m.cluster.link.RTT(uint16(o.ID)); ok { // better than a HELLO: it is measured all the time
-		p.RTT = max(1, uint32(rtt.Smoothed.Microseconds()))
+		p.RTT = max(1, uint32(rtt.Min.Microseconds())) // one that stands still for a moment is not farther away
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -224,12 +224,16 @@ func TestTimingFollowsTheRoundTrips(t *testing.T) {
 			inSim(t, func(t *testing.T, s *sim) {
 				s.grow(3)
 				m, _ := s.leader().fsm.View().State().Member(1)
+				term := s.leader().Stats().Term
 				s.do(&fsm.Health{Reports: []fsm.HealthReport{{Member: 1, Epoch: m.Epoch, Probes: []fsm.Probe{{Member: 2, RTT: 230_000}}}}})
 				time.Sleep(2 * time.Minute)
 				for _, m := range s.members {
 					if got := m.Stats(); got.Timing != replica.TimingFor(230*time.Millisecond) || got.Restarts == 0 {
 						t.Errorf("member %d: %+v, started anew %d times", m.id, got.Timing, got.Restarts)
 					}
+				}
+				if got := s.leader().Stats().Term; got > term+1 { // the old leader comes last
+					t.Errorf("term %d, was %d: more than one handed over", got, term)
 				}
 				s.do(&fsm.Health{})
 			})

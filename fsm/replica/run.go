@@ -140,8 +140,8 @@ type leaseChange struct {
 }
 
 // retime keeps the timing of a running Raft what it should be, and reports that it must be started anew for that. Timeouts
-// can be changed at any time; the lease only at a start, which costs a follower nothing. A leader hands over first, unless
-// nobody else votes.
+// can be changed at any time; the lease only at a start, which costs a follower nothing. A leader comes last, and hands over
+// first, unless nobody else votes.
 func (r *Replica) retime(node *raft.Raft, running Timing, c *leaseChange) bool {
 	want := r.timing()
 	r.now.Store(&want)
@@ -164,6 +164,9 @@ func (r *Replica) retime(node *raft.Raft, running Timing, c *leaseChange) bool {
 		return true
 	case c.due.IsZero():
 		c.due = time.Now().Add(rand.N(retimeDelay))
+		if leads { // when the others have it: whoever takes over then need not hand over again
+			c.due = c.due.Add(retimeDelay)
+		}
 		return false
 	case time.Now().Before(c.due), leads && time.Now().Before(c.handOver):
 		return false

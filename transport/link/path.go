@@ -21,15 +21,20 @@ type path struct {
 	echoAt   int64      // when the last echo came; 0 never
 	srtt     time.Duration
 	mdev     time.Duration
-	min      time.Duration
 	last     time.Duration
+	lately   [recentTrips]time.Duration // the last round trips, as a ring; 0: none yet
+	place    int                        // of the next one in lately
 }
+
+// recentTrips is how many round trips the shortest one is taken from.
+const recentTrips = 32
 
 // RTT is what the probes of a path measured.
 type RTT struct {
 	Smoothed  time.Duration // as TCP smooths it (RFC 6298); 0 if there was no echo yet
 	Deviation time.Duration // mean deviation, likewise
-	Min, Last time.Duration
+	Min       time.Duration // of the last 32: what the way takes when nothing holds up a packet
+	Last      time.Duration
 	Loss      float64 // share of the last probes, up to 63, that stayed unanswered, the very last one left out
 	Probes    int     // how many these are
 }
@@ -56,19 +61,25 @@ func (p *path) echo(sequence uint32, sent, now int64) {
 	p.answered |= 1 << behind
 	p.echoAt = now
 	if p.srtt == 0 {
-		p.srtt, p.mdev, p.min = rtt, rtt/2, rtt
+		p.srtt, p.mdev = rtt, rtt/2
 	} else {
 		p.mdev += (max(p.srtt-rtt, rtt-p.srtt) - p.mdev) / 4
 		p.srtt += (rtt - p.srtt) / 8
 	}
-	p.last, p.min = rtt, min(p.min, rtt)
+	p.last, p.lately[p.place] = rtt, rtt
+	p.place = (p.place + 1) % recentTrips
 }
 
 // rtt returns the measurements.
 func (p *path) rtt() RTT {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	r := RTT{Smoothed: p.srtt, Deviation: p.mdev, Min: p.min, Last: p.last}
+	r := RTT{Smoothed: p.srtt, Deviation: p.mdev, Min: p.last, Last: p.last}
+	for _, rtt := range p.lately {
+		if rtt > 0 {
+			r.Min = min(r.Min, rtt)
+		}
+	}
 	if p.sequence > 1 {
 		r.Probes = int(min(p.sequence-1, 63))
 		known := uint64(1)<<r.Probes - 1

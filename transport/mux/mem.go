@@ -113,6 +113,24 @@ func (n *Network) Heal(from, to netip.Addr) {
 	}
 }
 
+// Reset ends whatever runs on a host, as when its process dies: its ports close, and its connections break at both ends
+// at once. What is opened there afterwards is new.
+func (n *Network) Reset(host netip.Addr) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for c := range n.conns {
+		if c.local.Addr() == host || c.remote.Addr() == host {
+			c.fail(syscall.ECONNRESET)
+		}
+	}
+	for at, l := range n.listeners {
+		if at.Addr() == host {
+			delete(n.listeners, at)
+			l.end()
+		}
+	}
+}
+
 // Host returns the machine with that address.
 func (n *Network) Host(a netip.Addr) *Host { return &Host{n, a} }
 
@@ -200,12 +218,15 @@ func (n *Network) connect(from netip.Addr, to netip.AddrPort) (*memConn, error) 
 }
 
 type memListener struct {
-	net   *Network
-	at    netip.AddrPort
-	queue chan *memConn
-	done  chan struct{}
-	once  sync.Once
+	net            *Network
+	at             netip.AddrPort
+	queue          chan *memConn
+	done           chan struct{}
+	ended, drained sync.Once
 }
+
+// end makes Accept return.
+func (l *memListener) end() { l.ended.Do(func() { close(l.done) }) }
 
 func (l *memListener) Accept() (net.Conn, error) {
 	select {
@@ -217,11 +238,13 @@ func (l *memListener) Accept() (net.Conn, error) {
 }
 
 func (l *memListener) Close() error {
-	l.once.Do(func() {
-		l.net.mu.Lock()
+	l.net.mu.Lock()
+	if l.net.listeners[l.at] == l {
 		delete(l.net.listeners, l.at)
-		l.net.mu.Unlock()
-		close(l.done)
+	}
+	l.net.mu.Unlock()
+	l.end()
+	l.drained.Do(func() {
 		for len(l.queue) > 0 { // nobody else sends or, soon, receives
 			select {
 			case c := <-l.queue:

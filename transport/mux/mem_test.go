@@ -207,3 +207,42 @@ func TestNetwork(t *testing.T) {
 		_ = c.Close()
 	})
 }
+
+// TestReset: who dies takes ports and connections along, and what comes after it on that host is not disturbed by it.
+func TestReset(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := mux.NewNetwork()
+		listen := func() net.Listener {
+			ln, err := n.Host(hostA).Listen(9995)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return ln
+		}
+		old := listen()
+		c, err := n.Host(hostB).Dial(t.Context(), old.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := old.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.Reset(hostA)
+		if _, err := old.Accept(); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("accept: %v", err)
+		}
+		for _, end := range []net.Conn{c, d} {
+			if _, err := end.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("read: %v", err)
+			}
+		}
+		again := listen()
+		if err := old.Close(); err != nil {
+			t.Error(err)
+		}
+		if _, err := n.Host(hostB).Dial(t.Context(), again.Addr().String()); err != nil {
+			t.Error(err)
+		}
+	})
+}

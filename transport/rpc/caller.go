@@ -148,8 +148,9 @@ func (c *Caller) connTo(ctx context.Context, to Target) (*callConn, error) {
 			c.mu.Unlock()
 			return k, nil
 		case l.dialing == nil && l.err != nil && (waited || time.Now().Before(l.retryAt)):
+			err := l.err
 			c.mu.Unlock()
-			return nil, l.err
+			return nil, err
 		case l.dialing == nil:
 			l.dialing = make(chan struct{})
 			c.wg.Go(func() { c.dial(to, l) })
