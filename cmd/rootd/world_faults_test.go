@@ -9,7 +9,7 @@ import (
 
 var (
 	worldSeed = flag.Uint64("world.seed", 0, "seed of the random worlds; 0: the time's")
-	worldTime = flag.Duration("world.time", 12*time.Minute, "virtual time that each random world is troubled")
+	worldTime = flag.Duration("world.time", 3*time.Minute, "virtual time that each random world is troubled")
 )
 
 // TestPromisesInTrouble lets random things happen to whole members, one after the other and some at the same time, while

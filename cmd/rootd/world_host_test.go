@@ -39,11 +39,11 @@ type host struct {
 	isDown func() // ends the trouble of being down; nil: it is not
 
 	mu   sync.Mutex // guards life
-	life *life      // nil: nothing runs here
+	life *presence  // nil: nothing runs here
 }
 
-// life is one life of a member, from its start to its end.
-type life struct {
+// presence is one life of a member, from its start to its end.
+type presence struct {
 	*member
 	host   *host
 	cancel context.CancelFunc
@@ -67,7 +67,7 @@ func (h *host) endpoints() []netip.AddrPort {
 func (h *host) address() string { return netip.AddrPortFrom(h.v4, clusterPort).String() }
 
 // running returns the member that runs here, or nil.
-func (h *host) running() *life {
+func (h *host) running() *presence {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.life
@@ -149,7 +149,7 @@ func (h *host) start() {
 	cfg.HTTP.Listen = netip.AddrPort{}
 	cfg.UDP.Workers, cfg.Limits.ValidationWorkers = 1, 1
 	cfg.Peers.HugePages, cfg.Peers.MaxSessions = false, 20_000
-	l := &life{host: h, done: make(chan error, 1)}
+	l := &presence{host: h, done: make(chan error, 1)}
 	log := slog.New(slog.NewTextHandler(h.said, &slog.HandlerOptions{Level: slog.LevelInfo})).With("life", h.lives)
 	h.lives++
 	l.member = newMember(&cfg, l.platform(), log)
@@ -175,7 +175,7 @@ func (h *host) start() {
 }
 
 // platform is the machine in memory, for as long as this life lasts.
-func (l *life) platform() *platform {
+func (l *presence) platform() *platform {
 	h := l.host
 	listen := func(a netip.AddrPort, o udp.Options) (udp.Conn, error) {
 		l.mu.Lock()
@@ -225,7 +225,7 @@ func (l *life) platform() *platform {
 
 // dialed is a UDP socket with one other end.
 type dialed struct {
-	life *life
+	life *presence
 	udp.Conn
 	sender udp.Sender
 	to     netip.AddrPort
@@ -348,7 +348,7 @@ func (w *world) stopAll() {
 }
 
 // leader waits for a member that leads.
-func (w *world) leader() (leader *life) {
+func (w *world) leader() (leader *presence) {
 	w.Helper()
 	w.until("there is a leader", 2*time.Minute, func() bool {
 		leader = w.leads()
@@ -358,7 +358,7 @@ func (w *world) leader() (leader *life) {
 }
 
 // leads returns the member that leads, or nil.
-func (w *world) leads() *life {
+func (w *world) leads() *presence {
 	for _, h := range w.hosts {
 		if l := h.running(); l != nil && l.replica.IsLeader() {
 			return l

@@ -100,7 +100,7 @@ func (t *truth) failed(format string, args ...any) {
 
 // watch looks at all members until ctx ends.
 func (w *world) watch(ctx context.Context) {
-	ends := map[string]func(){}
+	ends, lives := map[string]func(){}, map[*presence]uint32{}
 	set := func(key string, on bool, begin func() func()) {
 		if end := ends[key]; on && end == nil {
 			ends[key] = begin()
@@ -114,6 +114,11 @@ func (w *world) watch(ctx context.Context) {
 		for _, h := range w.hosts {
 			m := h.running()
 			silent := m != nil && m.fenced.Load()
+			if m != nil {
+				epoch := m.sightings.epoch.Load()
+				silent = silent || lives[m] != 0 && lives[m] != epoch // for a moment between two looks
+				lives[m] = epoch
+			}
 			set("fenced "+h.name, silent, func() func() { return w.truth.trouble(fenced, h.number, -1) })
 			if silent {
 				w.truth.mu.Lock()
@@ -151,7 +156,7 @@ func (w *world) leadsIn(h *host, term uint64) {
 }
 
 // states checks P2.
-func (w *world) states(h *host, m *life) {
+func (w *world) states(h *host, m *presence) {
 	s := m.fsm.View().State()
 	if s.Halted != "" {
 		w.truth.failed("%s halted: %s", h.name, s.Halted)
@@ -257,7 +262,7 @@ func (t *truth) excused(q *question) bool {
 		if t.troubled(q.at.Add(-helloEvery), q.at, func(x *trouble) bool { return about(x, q.from) && x.what == stalled }) {
 			return true // those that waited came just before it
 		}
-		return t.troubled(q.at.Add(-watchEvery), q.at.Add(patience), func(x *trouble) bool {
+		return t.troubled(q.at.Add(-2*watchEvery), q.at.Add(patience), func(x *trouble) bool {
 			return about(x, q.from) && x.silences()
 		})
 	}
