@@ -237,6 +237,28 @@ func (s *fakeMember) DemoteMember(_ context.Context, name string, _ bool) (*admi
 	return s.role(name, "nonvoter")
 }
 
+func (s *fakeMember) LeaveVote(_ context.Context, name string) (*admin.Member, error) {
+	m, err := s.role(name, "nonvoter")
+	if err == nil {
+		m.Vote = admin.VoteAuto
+	}
+	return m, err
+}
+
+func (s *fakeMember) PreferLeaders(ctx context.Context, names []string) (*admin.Members, error) {
+	s.cluster.mu.Lock()
+	for i, name := range names {
+		at, err := s.find(name)
+		if err != nil {
+			s.cluster.mu.Unlock()
+			return nil, err
+		}
+		s.cluster.members[at].Priority = uint8(100 - i)
+	}
+	s.cluster.mu.Unlock()
+	return s.Members(ctx)
+}
+
 func (s *fakeMember) TransferLeadership(_ context.Context, to string) (*admin.Member, error) {
 	if to == "" {
 		to = "m2"

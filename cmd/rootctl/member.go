@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -15,7 +16,7 @@ import (
 
 func newMember(e *env) *cobra.Command {
 	return group("member", "List, show, remove, promote and demote members of the cluster",
-		"A member is named by its name or its ID.", newMemberList(e), newMemberShow(e), newMemberRemove(e), newMemberPromote(e), newMemberDemote(e))
+		"A member is named by its name or its ID.", newMemberList(e), newMemberShow(e), newMemberRemove(e), newMemberPromote(e), newMemberDemote(e), newMemberAuto(e))
 }
 
 // ask runs f with a client, and with the time that a request gets.
@@ -126,7 +127,7 @@ func (e *env) printMember(m *admin.Member) {
 	pairs := []string{
 		"member", fmt.Sprintf("%s, ID %d", m.Name, m.ID),
 		"status", m.Status + ", last report " + ago(e.now(), m.LastReport),
-		"role", orDash(m.Role),
+		"role", orDash(m.Role) + voteWanted(m),
 		"version", fmt.Sprintf("%s, feature level %d", orDash(m.Version), m.Feature),
 		"address", orDash(m.Address),
 		"joined", stamp(m.Joined),
@@ -209,13 +210,21 @@ func memberRemove(ctx context.Context, e *env, name string, o admin.RemoveOption
 		return err
 	}
 	if e.output == "json" {
-		return e.printJSON(r)
+		return errors.Join(e.printJSON(r), refusedRemoval(r, o))
 	}
 	e.printRemoval(r)
 	if r.Done {
 		e.planetHint(ctx, nil)
 	}
-	return nil
+	return refusedRemoval(r, o)
+}
+
+// refusedRemoval is the error of a dry run that found a reason to refuse.
+func refusedRemoval(r *admin.Removal, o admin.RemoveOptions) error {
+	if r.Done || o.Force || len(r.Problems) == 0 {
+		return nil
+	}
+	return &userError{what: "remove member " + r.Member.Name + ": would be refused", hint: "--force removes it all the same"}
 }
 
 func (e *env) printRemoval(r *admin.Removal) {
@@ -228,92 +237,6 @@ func (e *env) printRemoval(r *admin.Removal) {
 	for _, p := range r.Problems {
 		e.printf("! %s\n", p)
 	}
-	if len(r.Problems) > 0 && !r.Done {
-		e.printf("refused without --force\n")
-	}
-}
-
-func newMemberPromote(e *env) *cobra.Command {
-	var force bool
-	c := &cobra.Command{
-		Use:   "promote MEMBER",
-		Short: "Make a nonvoter a voter",
-		Long: "promote makes a member that stands by a voter. Usually the cluster does that by itself, up to the setting voters. " +
-			"A member that is behind is refused without --force.",
-		Example:           "  rootctl member promote ams1",
-		Args:              wantArgs("MEMBER"),
-		ValidArgsFunction: e.completeMembers,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return e.roleChange(cmd.Context(), func(ctx context.Context, c *admin.Client) (*admin.Member, error) {
-				return c.PromoteMember(ctx, args[0], force)
-			})
-		},
-	}
-	c.Flags().BoolVar(&force, "force", false, "even if it is behind")
-	return c
-}
-
-func newMemberDemote(e *env) *cobra.Command {
-	var force bool
-	c := &cobra.Command{
-		Use:   "demote MEMBER",
-		Short: "Make a voter a nonvoter",
-		Long: "demote makes a voter stand by. The leader hands leadership on first. It is refused without --force if the remaining voters " +
-			"would not survive the loss of one.",
-		Example:           "  rootctl member demote ams1",
-		Args:              wantArgs("MEMBER"),
-		ValidArgsFunction: e.completeMembers,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return e.roleChange(cmd.Context(), func(ctx context.Context, c *admin.Client) (*admin.Member, error) {
-				return c.DemoteMember(ctx, args[0], force)
-			})
-		},
-	}
-	c.Flags().BoolVar(&force, "force", false, "even if fewer losses are survived")
-	return c
-}
-
-func (e *env) roleChange(ctx context.Context, f func(context.Context, *admin.Client) (*admin.Member, error)) error {
-	m, err := ask(ctx, e, f)
-	if err != nil {
-		return err
-	}
-	if e.output == "json" {
-		return e.printJSON(m)
-	}
-	e.printf("member %s is %s now\n", m.Name, strings.TrimSpace("a "+orDash(m.Role)))
-	return nil
-}
-
-func newLeader(e *env) *cobra.Command {
-	return group("leader", "Move leadership of the log", "", &cobra.Command{
-		Use:   "transfer [MEMBER]",
-		Short: "Hand leadership to another voter",
-		Long: "transfer makes another voter the leader, the one that is furthest if none is named. Clients notice nothing. " +
-			"A leader that is stopped (SIGTERM) does this by itself.",
-		Example: "  rootctl leader transfer\n  rootctl leader transfer ams1",
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return usageError("unexpected argument %q", args[1])
-			}
-			return nil
-		},
-		ValidArgsFunction: e.completeMembers,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			to := strings.Join(args, "")
-			m, err := ask(cmd.Context(), e, func(ctx context.Context, c *admin.Client) (*admin.Member, error) {
-				return c.TransferLeadership(ctx, to)
-			})
-			if err != nil {
-				return err
-			}
-			if e.output == "json" {
-				return e.printJSON(m)
-			}
-			e.printf("member %s is the leader now\n", m.Name)
-			return nil
-		},
-	})
 }
 
 // completeMembers offers names while the operator types; it never complains.

@@ -159,6 +159,10 @@ func (f *fleet) noQuorum(planet *vl1.World, known *device) {
 		s, err := f.admin(alone).Status(f.Context())
 		return err == nil && s.Raft.Leader == "" && strings.Contains(strings.Join(s.Problems, " "), "no leader")
 	})
+	_, err := f.admin(alone).RemoveMember(f.Context(), "m1", admin.RemoveOptions{Force: true})
+	if e, ok := errors.AsType[*admin.Error](err); !ok || !strings.Contains(e.Why, "no leader") || !strings.Contains(e.Hint, "rootctl recover") {
+		f.Errorf("remove a lost one by force: %v", err)
+	}
 	a, b := f.device(13, planet, alone), f.device(14, planet, alone) // nobody has ever seen them
 	a.hello(f.T)
 	b.hello(f.T)

@@ -65,7 +65,7 @@ func (s source) member(state *fsm.State, o *fsm.Member, leader string) admin.Mem
 	id := fmt.Sprint(o.ID)
 	a := admin.Member{
 		ID: uint16(o.ID), Name: o.Name, Status: state.StatusOf(o.ID).String(), Version: o.Version, Feature: o.Feature,
-		Address: o.Address, Endpoints: o.Endpoints, Epoch: o.Epoch, Joined: millis(o.Joined), Up: millis(o.Up), LastReport: millis(o.LastReport),
+		Vote: o.Vote.String(), Priority: o.Priority, Address: o.Address, Endpoints: o.Endpoints, Epoch: o.Epoch, Joined: millis(o.Joined), Up: millis(o.Up), LastReport: millis(o.LastReport),
 	}
 	if o.KeyHash != (fsm.KeyHash{}) {
 		a.KeyHash = hex.EncodeToString(o.KeyHash[:])
@@ -281,6 +281,9 @@ func (s source) RemoveMember(ctx context.Context, name string, o admin.RemoveOpt
 		return nil, err
 	}
 	removal := &admin.Removal{Member: s.member(state, o2, s.m.replica.Stats().LeaderID), Peers: s.attached(ctx, state, o2.ID)}
+	if s.m.replica.Stats().LeaderID == "" {
+		return nil, noQuorum(what)
+	}
 	voters, alive, votes := 0, 0, false
 	for _, v := range state.Voters.Servers {
 		if !v.Voter {
@@ -319,6 +322,14 @@ func (s source) RemoveMember(ctx context.Context, name string, o admin.RemoveOpt
 	return removal, nil
 }
 
+// noQuorum is why nothing can be changed when there is no leader, force or not: a removal is an entry of the log.
+func noQuorum(what string) error {
+	return &admin.Error{
+		Status: 503, What: what, Why: "there is no leader: most of the voters are down or unreachable, and without them nothing can be written to the log, by force neither",
+		Hint: "start voters again until most of them run; if they are lost for good: rootctl recover, on the last survivor",
+	}
+}
+
 // attached counts the peers that the log has at a member.
 func (s source) attached(ctx context.Context, state *fsm.State, id table.MemberID) (n int) {
 	for cursor, done := uint64(0), false; !done && ctx.Err() == nil; {
@@ -331,77 +342,4 @@ func (s source) attached(ctx context.Context, state *fsm.State, id table.MemberI
 		})
 	}
 	return n
-}
-
-// PromoteMember implements [admin.Membership].
-func (s source) PromoteMember(ctx context.Context, name string, force bool) (*admin.Member, error) {
-	const what = "promote member"
-	state, o, err := s.find(what, name)
-	if err != nil {
-		return nil, err
-	}
-	if st := state.StatusOf(o.ID); st != fsm.StatusUp && !force {
-		return nil, refused(what, fmt.Sprintf("member %s is %v: a voter that does not vote makes the quorum harder to reach", o.Name, st), "start it, or use --force")
-	}
-	if err := s.m.change(ctx, changePromote, o.ID); err != nil {
-		return nil, changed(what, fsm.Response{}, err)
-	}
-	return s.named(o.ID)
-}
-
-// DemoteMember implements [admin.Membership].
-func (s source) DemoteMember(ctx context.Context, name string, force bool) (*admin.Member, error) {
-	const what = "demote member"
-	state, o, err := s.find(what, name)
-	if err != nil {
-		return nil, err
-	}
-	others := 0
-	for _, v := range state.Voters.Servers {
-		if id, err := strconv.ParseUint(v.ID, 10, 16); err == nil && v.Voter && v.ID != fmt.Sprint(o.ID) && state.StatusOf(table.MemberID(id)) == fsm.StatusUp {
-			others++
-		}
-	}
-	if others == 0 {
-		return nil, refused(what, "no other voter is up", "promote another member first")
-	}
-	if err := s.m.change(ctx, changeDemote, o.ID); err != nil {
-		return nil, changed(what, fsm.Response{}, err)
-	}
-	return s.named(o.ID)
-}
-
-// TransferLeadership implements [admin.Membership].
-func (s source) TransferLeadership(ctx context.Context, to string) (*admin.Member, error) {
-	const what = "transfer leadership"
-	var id table.MemberID
-	if to != "" {
-		_, o, err := s.find(what, to)
-		if err != nil {
-			return nil, err
-		}
-		id = o.ID
-	}
-	before := s.m.replica.Stats().LeaderID
-	if before == fmt.Sprint(id) {
-		return s.named(id)
-	}
-	if err := s.m.change(ctx, changeTransfer, id); err != nil {
-		return nil, changed(what, fsm.Response{}, err)
-	}
-	for tick := time.NewTicker(50 * time.Millisecond); ; {
-		if now := s.m.replica.Stats().LeaderID; now != "" && now != before {
-			tick.Stop()
-			leader, err := strconv.ParseUint(now, 10, 16)
-			if err != nil {
-				return nil, err
-			}
-			return s.named(table.MemberID(leader))
-		}
-		select {
-		case <-ctx.Done():
-			return nil, changed(what, fsm.Response{}, ctx.Err())
-		case <-tick.C:
-		}
-	}
 }

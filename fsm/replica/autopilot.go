@@ -90,19 +90,21 @@ func (p *pilot) status() []ServerStatus {
 	return out
 }
 
-// better returns the voter that should rather lead than self and has been healthy for long enough.
-func (p *pilot) better(self string, after time.Duration) (string, bool) {
-	for _, id := range p.opts.Prefer {
-		if id == self {
-			break
-		}
-		for _, s := range p.status() {
-			if s.ID == id && s.Voter && s.Healthy && time.Since(s.Since) >= after {
-				return id, true
-			}
+// better returns the voter that should rather lead than self, healthy for long enough; and whether self should not lead at
+// all, so that any healthy voter is better at once.
+func (p *pilot) better(self string, after time.Duration) (to string, unfit bool) {
+	mine := p.opts.wish(self)
+	unfit = !mine.leads()
+	var best wish
+	for _, s := range p.status() {
+		w := p.opts.wish(s.ID)
+		switch {
+		case s.ID == self, !s.Voter, !s.Healthy, !w.leads(), !unfit && w.priority <= mine.priority, !unfit && time.Since(s.Since) < after:
+		case to == "", w.priority > best.priority:
+			to, best = s.ID, w
 		}
 	}
-	return "", false
+	return to, unfit
 }
 
 // AutopilotConfig implements [autopilot.ApplicationIntegration].
@@ -167,15 +169,15 @@ func (p *promoter) CalculatePromotionsAndDemotions(_ *autopilot.Config, s *autop
 	now := time.Now()
 	limit := p.opts.View.State().Settings.Voters
 	var voters, standbys []*autopilot.ServerState
-	lost := 0
+	spare := 0 // voters whose place is free for another one
 	for _, x := range s.Servers {
 		switch {
 		case x.HasVotingRights():
 			voters = append(voters, x)
-			if p.lost(x, now) {
-				lost++
+			if p.lost(x, now) || p.unwanted(x) {
+				spare++
 			}
-		case x.Health.IsStable(now, p.opts.StableAfter):
+		case x.Health.IsStable(now, p.opts.StableAfter) && !p.unwanted(x):
 			standbys = append(standbys, x)
 		}
 	}
@@ -183,17 +185,29 @@ func (p *promoter) CalculatePromotionsAndDemotions(_ *autopilot.Config, s *autop
 	p.sort(voters)
 
 	var c autopilot.RaftChanges
-	for _, x := range standbys[:min(len(standbys), max(0, limit-len(voters)+lost))] {
-		c.Promotions = append(c.Promotions, x.Server.ID)
+	room := max(0, limit-len(voters)+spare)
+	for i, x := range standbys {
+		if i < room || p.wish(x).vote == fsm.VoteAlways && p.replaceable(voters, i-room, now) {
+			c.Promotions = append(c.Promotions, x.Server.ID)
+		}
 	}
-	// Whoever is lost loses its vote only to another: a smaller quorum of those that are left is no safer.
+	// Whoever is lost loses its vote only to another: a smaller quorum of those that are left is no safer. Whoever shall stand
+	// by goes as soon as a healthy one is left.
 	excess := len(voters) + len(c.Promotions) - limit
-	slices.SortStableFunc(voters, func(a, b *autopilot.ServerState) int { // the lost ones first, then the least preferred
-		return cmp.Compare(bit(p.lost(b, now)), bit(p.lost(a, now)))
-	})
-	slices.Reverse(voters[lost:])
+	rank := func(x *autopilot.ServerState) int {
+		switch {
+		case p.unwanted(x):
+			return 0
+		case p.lost(x, now):
+			return 1
+		}
+		return 2
+	}
+	slices.Reverse(voters) // the least preferred first
+	slices.SortStableFunc(voters, func(a, b *autopilot.ServerState) int { return cmp.Compare(rank(a), rank(b)) })
+	healthy := slices.ContainsFunc(voters, func(x *autopilot.ServerState) bool { return !p.unwanted(x) && x.Health.Healthy })
 	for _, x := range voters {
-		if excess > 0 && x.State != autopilot.RaftLeader {
+		if x.State != autopilot.RaftLeader && (excess > 0 || p.unwanted(x) && healthy) {
 			c.Demotions = append(c.Demotions, x.Server.ID)
 			excess--
 		}
@@ -201,20 +215,30 @@ func (p *promoter) CalculatePromotionsAndDemotions(_ *autopilot.Config, s *autop
 	return c
 }
 
+// replaceable reports whether more than n voters are left to the cluster, and so can make room for those that shall vote.
+func (p *promoter) replaceable(voters []*autopilot.ServerState, n int, now time.Time) bool {
+	for _, x := range voters {
+		if p.wish(x).vote == fsm.VoteAuto && !p.lost(x, now) && x.State != autopilot.RaftLeader {
+			n--
+		}
+	}
+	return n < 0
+}
+
 func (p *promoter) lost(x *autopilot.ServerState, now time.Time) bool {
 	return !x.Health.Healthy && now.Sub(x.Health.StableSince) >= p.opts.LostAfter
 }
 
-// sort puts the preferred servers first, in their order, then the others by ID.
+func (p *promoter) unwanted(x *autopilot.ServerState) bool { return p.wish(x).vote == fsm.VoteStandby }
+
+func (p *promoter) wish(x *autopilot.ServerState) wish { return p.opts.wish(string(x.Server.ID)) }
+
+// sort puts those first that shall vote, then those of the greatest priority, then the others by ID.
 func (p *promoter) sort(servers []*autopilot.ServerState) {
-	rank := func(x *autopilot.ServerState) int {
-		if i := slices.Index(p.opts.Prefer, string(x.Server.ID)); i >= 0 {
-			return i
-		}
-		return len(p.opts.Prefer)
-	}
 	slices.SortFunc(servers, func(a, b *autopilot.ServerState) int {
-		return cmp.Or(cmp.Compare(rank(a), rank(b)), compareIDs(string(a.Server.ID), string(b.Server.ID)))
+		v, w := p.wish(a), p.wish(b)
+		return cmp.Or(cmp.Compare(bit(w.vote == fsm.VoteAlways), bit(v.vote == fsm.VoteAlways)), cmp.Compare(w.priority, v.priority),
+			compareIDs(string(a.Server.ID), string(b.Server.ID)))
 	})
 }
 

@@ -202,8 +202,9 @@ func TestTransferLeadership(t *testing.T) {
 
 func TestPreferredLeader(t *testing.T) {
 	inSim(t, func(t *testing.T, s *sim) {
-		s.prefer = []string{"3", "2"}
 		s.grow(3)
+		s.priority(3, 9)
+		s.priority(2, 5)
 		began := time.Now()
 		s.until("the preferred one leads", 30*time.Minute, func() bool { return s.leader().id == 3 })
 		if took := time.Since(began); took < 8*time.Minute {
@@ -213,6 +214,60 @@ func TestPreferredLeader(t *testing.T) {
 		time.Sleep(time.Hour)
 		if l := s.leader(); l.id != 3 || l.Stats().Term != term {
 			t.Errorf("leader %d in term %d, was 3 in %d", l.id, l.Stats().Term, term)
+		}
+	})
+}
+
+// Who shall stand by gives up its vote, and the leadership first, and gets neither back by itself; who shall vote does, before
+// those for which it is left to the cluster.
+func TestWhoShallVote(t *testing.T) {
+	inSim(t, func(t *testing.T, s *sim) {
+		s.grow(5)
+		s.vote(5, fsm.VoteStandby)
+		s.do(&fsm.Set{Key: "voters", Value: "3"})
+		s.until("three vote", time.Minute, func() bool { return len(s.voters()) == 3 })
+		if got := s.voters(); slices.Contains(got, "5") {
+			t.Fatalf("voters %v", got)
+		}
+		leader := s.leader().id
+		s.vote(leader, fsm.VoteStandby)
+		s.until("the leader stands by", time.Minute, func() bool { return s.leader().id != leader && !slices.Contains(s.voters(), fmt.Sprint(leader)) })
+		s.vote(5, fsm.VoteAlways)
+		s.until("who shall vote does", time.Minute, func() bool { return slices.Contains(s.voters(), "5") && len(s.voters()) == 3 })
+		want := s.voters()
+		time.Sleep(30 * time.Minute)
+		if got := s.voters(); !slices.Equal(got, want) || slices.Contains(got, fmt.Sprint(leader)) {
+			t.Errorf("voters %v, were %v", got, want)
+		}
+		for id := table.MemberID(1); id <= 5; id++ { // nobody is left who may vote: those that do go on
+			s.vote(id, fsm.VoteStandby)
+		}
+		time.Sleep(10 * time.Minute)
+		if got := s.voters(); len(got) == 0 {
+			t.Error("nobody votes")
+		}
+		s.do(&fsm.Health{})
+		for id := table.MemberID(1); id <= 5; id++ {
+			s.vote(id, fsm.VoteAuto)
+		}
+		s.until("three vote again", 2*time.Minute, func() bool { return len(s.voters()) == 3 })
+	})
+}
+
+// A leader that drains hands over at once, to whom leads best.
+func TestDrainingLeaderHandsOver(t *testing.T) {
+	inSim(t, func(t *testing.T, s *sim) {
+		s.grow(3)
+		leader := s.leader().id
+		best := leader%3 + 1
+		s.priority(best, 1)
+		time.Sleep(20 * time.Second)
+		s.do(&fsm.MemberSet{ID: leader, SetDrain: true, Drain: fsm.DrainOperator})
+		s.until("the best one leads", 30*time.Second, func() bool { return s.leader().id == best })
+		term := s.leader().Stats().Term
+		time.Sleep(30 * time.Minute)
+		if l := s.leader(); l.id != best || l.Stats().Term != term {
+			t.Errorf("leader %d in term %d, was %d in %d", l.id, l.Stats().Term, best, term)
 		}
 	})
 }
@@ -244,8 +299,9 @@ func TestTimingFollowsTheRoundTrips(t *testing.T) {
 // When fewer may vote than do, the preferred ones keep their votes, and so does the leader.
 func TestFewerVoters(t *testing.T) {
 	inSim(t, func(t *testing.T, s *sim) {
-		s.prefer = []string{"5", "4"}
 		s.grow(5)
+		s.priority(5, 9)
+		s.priority(4, 5)
 		s.do(&fsm.Set{Key: "voters", Value: "3"})
 		s.until("three vote", time.Minute, func() bool { return len(s.voters()) == 3 })
 		time.Sleep(time.Minute)

@@ -18,6 +18,9 @@ import (
 // ErrQuorum refuses what would leave the cluster without a quorum.
 var ErrQuorum = errors.New("the cluster would lose its quorum")
 
+// retryUnfit is how often a leader that should not lead tries to hand over.
+const retryUnfit = 10 * time.Second
+
 // MembershipOptions are what a Membership needs. Zero durations mean the default.
 type MembershipOptions struct {
 	Replica *Replica
@@ -25,16 +28,12 @@ type MembershipOptions struct {
 	Logger  *slog.Logger // nil: none
 
 	// Stats asks another member for its [Replica.ServerStats].
-	Stats func(ctx context.Context, id, addr string) (ServerStats, error)
-	// Prefer are the IDs of the members that should lead, the best first; the others come after them. It also decides
-	// who votes if not all can.
-	Prefer []string
-
+	Stats       func(ctx context.Context, id, addr string) (ServerStats, error)
 	Interval    time.Duration // between looks at the servers; 2 s
 	Reconcile   time.Duration // between decisions who votes; 5 s
 	StableAfter time.Duration // how long a server must have been healthy before it votes; 10 s
 	LostAfter   time.Duration // how long a voter must have been unhealthy before a standby takes over; 2 min
-	PreferAfter time.Duration // how long a leader leads before it hands over to a better one that is healthy; 10 min
+	PreferAfter time.Duration // how long a leader leads before it hands over to one of greater priority, which has been healthy for as long; 10 min
 }
 
 // Membership makes Raft's servers what the log says about members, at the leader: whoever was admitted receives the log, whoever
@@ -82,7 +81,7 @@ func (m *Membership) Run(ctx context.Context) error {
 			continue
 		}
 		if m.leads.IsZero() {
-			m.leads, m.asked = time.Now(), time.Now()
+			m.leads, m.asked = time.Now(), time.Time{}
 		}
 		if err := m.follow(ctx); err != nil && ctx.Err() == nil {
 			m.log.Warn("raft servers do not follow the members yet", "error", err)
@@ -125,7 +124,7 @@ func (m *Membership) follow(ctx context.Context) error {
 func (m *Membership) remove(ctx context.Context, id string) error {
 	r := m.opts.Replica
 	if id == r.opts.ID {
-		_, err := r.TransferLeadership(ctx, "", m.opts.Prefer...)
+		_, err := r.TransferLeadership(ctx, "")
 		return err
 	}
 	if err := r.Remove(ctx, id); err != nil {
@@ -135,18 +134,19 @@ func (m *Membership) remove(ctx context.Context, id string) error {
 	return nil
 }
 
-// prefer hands the leadership to a better member once everything has been quiet for long.
+// prefer hands the leadership to a better member: once everything has been quiet for long, or at once if this one should not
+// lead at all.
 func (m *Membership) prefer(ctx context.Context) {
 	wait := m.opts.PreferAfter
-	if time.Since(m.leads) < wait || time.Since(m.asked) < wait {
-		return
+	better, unfit := m.pilot.better(m.opts.Replica.opts.ID, wait)
+	if unfit {
+		wait = retryUnfit
 	}
-	better, ok := m.pilot.better(m.opts.Replica.opts.ID, wait)
-	if !ok {
+	if better == "" || time.Since(m.asked) < wait || !unfit && time.Since(m.leads) < wait {
 		return
 	}
 	m.asked = time.Now()
-	if to, err := m.opts.Replica.TransferLeadership(ctx, better, m.opts.Prefer...); err != nil {
+	if to, err := m.opts.Replica.TransferLeadership(ctx, better); err != nil {
 		m.log.Warn("preferred leader did not take over", "error", err)
 	} else {
 		m.log.Info("leadership handed to a preferred member", "member_id", to)

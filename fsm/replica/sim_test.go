@@ -21,10 +21,9 @@ import (
 // sim is a cluster of members in one process and, in a bubble, in virtual time. Members join as the design has it: an
 // entry of the log, after which Raft follows.
 type sim struct {
-	t      testing.TB
-	prefer []string
-	rtt    func(a, b table.MemberID) time.Duration // between members; nil: none
-	loss   float64                                 // share of messages that TCP has to send again
+	t    testing.TB
+	rtt  func(a, b table.MemberID) time.Duration // between members; nil: none
+	loss float64                                 // share of messages that TCP has to send again
 
 	mu      sync.Mutex
 	members map[table.MemberID]*simMember // those that run; guarded by mu
@@ -73,7 +72,7 @@ func (s *sim) start(id table.MemberID, dir, addr string, first bool) *simMember 
 	}
 	m.Replica = r
 	m.membership = replica.NewMembership(replica.MembershipOptions{
-		Replica: r, View: m.fsm.View(), Logger: logger, Prefer: s.prefer,
+		Replica: r, View: m.fsm.View(), Logger: logger,
 		Stats: func(_ context.Context, id, _ string) (replica.ServerStats, error) {
 			if other := s.running(id); other != nil {
 				return other.ServerStats(), nil
@@ -117,6 +116,16 @@ func (s *sim) stopAll() {
 			s.t.Logf("log of member %d:\n%s", id, m.log.String())
 		}
 	}
+}
+
+func (s *sim) priority(id table.MemberID, p uint8) {
+	s.t.Helper()
+	s.do(&fsm.MemberSet{ID: id, SetPriority: true, Priority: p})
+}
+
+func (s *sim) vote(id table.MemberID, v fsm.Vote) {
+	s.t.Helper()
+	s.do(&fsm.MemberSet{ID: id, SetVote: true, Vote: v})
 }
 
 func (s *sim) running(id string) *simMember {

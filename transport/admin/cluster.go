@@ -24,10 +24,13 @@ type Membership interface {
 	// RemoveMember takes a member out of the cluster for good. Without force it refuses one that is alive, or whose removal
 	// would lose the quorum; with dryRun it only says what would come of it.
 	RemoveMember(ctx context.Context, member string, o RemoveOptions) (*Removal, error)
-	// PromoteMember makes a nonvoter a voter, DemoteMember the reverse. What is so already succeeds. Force passes over that
-	// the member is behind, or that fewer voters would survive a loss.
+	// PromoteMember makes a nonvoter a voter, DemoteMember the reverse; it stays so until LeaveVote leaves it to the cluster
+	// again. What is so already succeeds. Force passes over that the member is behind, or that fewer voters would survive a loss.
 	PromoteMember(ctx context.Context, member string, force bool) (*Member, error)
 	DemoteMember(ctx context.Context, member string, force bool) (*Member, error)
+	LeaveVote(ctx context.Context, member string) (*Member, error)
+	// PreferLeaders says which members should lead, the best first; none = any.
+	PreferLeaders(ctx context.Context, members []string) (*Members, error)
 	// TransferLeadership makes another member the leader, "" = the one that is furthest, and returns it once it is.
 	TransferLeadership(ctx context.Context, to string) (*Member, error)
 }
@@ -73,6 +76,13 @@ const (
 	RoleNone     = ""         // not a replica: it has never been up
 )
 
+// Votes that an operator may want of a member.
+const (
+	VoteAuto    = "auto"
+	VoteVoter   = "voter"
+	VoteStandby = "standby"
+)
+
 // Statuses of a member, as package fsm names them.
 const (
 	StatusJoining = "joining"
@@ -87,6 +97,8 @@ type Member struct {
 	Name         string           `json:"name"`
 	Status       string           `json:"status"`
 	Role         string           `json:"role"`
+	Vote         string           `json:"vote"`     // wanted: auto, voter, standby
+	Priority     uint8            `json:"priority"` // as leader: the voter with the greatest should lead
 	Version      string           `json:"version"`
 	Feature      uint16           `json:"feature"`
 	Address      string           `json:"address"` // host:port of its cluster port, "" = none

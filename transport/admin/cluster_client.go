@@ -31,6 +31,20 @@ func (c *Client) DemoteMember(ctx context.Context, member string, force bool) (*
 	return get[Member](ctx, c, http.MethodPost, "/v1/members/"+url.PathEscape(member)+"/demote"+flags("force", force), nil)
 }
 
+// LeaveVote implements [Cluster].
+func (c *Client) LeaveVote(ctx context.Context, member string) (*Member, error) {
+	return get[Member](ctx, c, http.MethodPost, "/v1/members/"+url.PathEscape(member)+"/auto", nil)
+}
+
+// PreferLeaders implements [Cluster].
+func (c *Client) PreferLeaders(ctx context.Context, members []string) (*Members, error) {
+	body, err := json.Marshal(preference{members})
+	if err != nil {
+		return nil, fmt.Errorf("admin request: %w", err)
+	}
+	return get[Members](ctx, c, http.MethodPut, "/v1/leader/preference", body)
+}
+
 // TransferLeadership implements [Cluster].
 func (c *Client) TransferLeadership(ctx context.Context, to string) (*Member, error) {
 	return get[Member](ctx, c, http.MethodPost, "/v1/leader/transfer?"+url.Values{"to": {to}}.Encode(), nil)

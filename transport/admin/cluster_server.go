@@ -29,6 +29,22 @@ func (s *Server) clusterRoutes(c Cluster) {
 		v, err := c.DemoteMember(r.Context(), r.PathValue("member"), r.URL.Query().Get("force") == "1")
 		s.answer(w, "demote member "+r.PathValue("member"), v, err)
 	})
+	s.mux.HandleFunc("POST /v1/members/{member}/auto", func(w http.ResponseWriter, r *http.Request) {
+		v, err := c.LeaveVote(r.Context(), r.PathValue("member"))
+		s.answer(w, "member "+r.PathValue("member"), v, err)
+	})
+	s.mux.HandleFunc("PUT /v1/leader/preference", func(w http.ResponseWriter, r *http.Request) {
+		const what = "prefer leaders"
+		var p preference
+		if body, ok := s.body(w, r, what); !ok {
+			return
+		} else if err := json.Unmarshal(body, &p); err != nil {
+			s.fail(w, &Error{Status: http.StatusBadRequest, What: what, Why: "request not understood: " + err.Error()})
+			return
+		}
+		v, err := c.PreferLeaders(r.Context(), p.Members)
+		s.answer(w, what, v, err)
+	})
 	s.mux.HandleFunc("POST /v1/leader/transfer", func(w http.ResponseWriter, r *http.Request) {
 		v, err := c.TransferLeadership(r.Context(), r.URL.Query().Get("to"))
 		s.answer(w, "transfer leadership", v, err)
@@ -71,6 +87,11 @@ func (s *Server) clusterRoutes(c Cluster) {
 		v, err := c.Adoption(r.Context())
 		s.answer(w, "planet adoption", v, err)
 	})
+}
+
+// preference names the members that should lead, the best first.
+type preference struct {
+	Members []string `json:"members"`
 }
 
 // tokenList and settingList are objects, so that fields can be added.

@@ -50,6 +50,16 @@ func (m *clusterMember) DemoteMember(_ context.Context, who string, force bool) 
 	return &admin.Member{Name: who}, m.err
 }
 
+func (m *clusterMember) LeaveVote(_ context.Context, who string) (*admin.Member, error) {
+	m.note("auto %s", who)
+	return &admin.Member{Name: who}, m.err
+}
+
+func (m *clusterMember) PreferLeaders(_ context.Context, who []string) (*admin.Members, error) {
+	m.note("prefer %q", who)
+	return &admin.Members{Leader: "m1"}, m.err
+}
+
 func (m *clusterMember) TransferLeadership(_ context.Context, to string) (*admin.Member, error) {
 	m.note("transfer %q", to)
 	return &admin.Member{Name: to}, m.err
@@ -104,6 +114,10 @@ func calls(ctx context.Context, c admin.Cluster) []error {
 	add(m != nil && m.Name == "m2", err)
 	m, err = c.DemoteMember(ctx, "m2", true)
 	add(m != nil && m.Name == "m2", err)
+	m, err = c.LeaveVote(ctx, "m 2")
+	add(m != nil && m.Name == "m 2", err)
+	ms, err = c.PreferLeaders(ctx, []string{"m 2", "m1"})
+	add(ms != nil && ms.Leader == "m1", err)
 	m, err = c.TransferLeadership(ctx, "m 3")
 	add(m != nil && m.Name == "m 3", err)
 	ts, err := c.Tokens(ctx)
@@ -145,7 +159,7 @@ func TestClusterRoundTrip(t *testing.T) {
 		}
 	}
 	want := []string{
-		"members", "remove m 1/2? {Force:true DryRun:false}", "remove m1 {Force:false DryRun:true}", "promote m2 false", "demote m2 true", `transfer "m 3"`,
+		"members", "remove m 1/2? {Force:true DryRun:false}", "remove m1 {Force:false DryRun:true}", "promote m2 false", "demote m2 true", "auto m 2", `prefer ["m 2" "m1"]`, `transfer "m 3"`,
 		"tokens", "token {Life:60 Note:ü}", "revoke 0102", "settings", `set voters=""`, "adoption",
 	}
 	if !slices.Equal(m.asked, want) {

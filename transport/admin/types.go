@@ -16,6 +16,8 @@
 //	GET    /v1/members                         Members
 //	DELETE /v1/members/MEMBER?force=1&dry_run=1  Removal
 //	POST   /v1/members/MEMBER/promote?force=1  Member; also demote
+//	POST   /v1/members/MEMBER/auto             Member: its vote is left to the cluster
+//	PUT    /v1/leader/preference               body: {"members":[MEMBER]}, the best first; answers Members
 //	POST   /v1/leader/transfer?to=MEMBER       Member: the new leader
 //	GET    /v1/tokens                          {"tokens":[Token]}
 //	POST   /v1/tokens                          body: TokenRequest; answers NewToken, the only answer with a secret
