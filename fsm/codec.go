@@ -126,6 +126,8 @@ func (d *decoder) decode(b []byte) (Entry, error) {
 		c = readMemberSet(&r)
 	case KindRoundTrips:
 		c = readRoundTrips(&r)
+	case KindOperate:
+		c = readOperate(&r)
 	case KindNewEpoch:
 		c = readNewEpoch(&r)
 	case KindBackup:

@@ -52,6 +52,8 @@ func TestEntriesAreWhatTheDocumentationDraws(t *testing.T) {
 		"round trips": {&fsm.RoundTrips{Member: 2, Epoch: 3, Rows: []fsm.RoundTrip{{Area: area(1, false), N: 4, Micros: 5, Dev: 6}}}, "0002 0003 0001 0a00010000000001 0004 00000005 00000006"},
 		"vote set":    {&fsm.MemberSet{ID: 2, SetVote: true, Vote: fsm.VoteStandby, SetPriority: true, Priority: 9}, "0002 0c 02 09"},
 		"backup":      {&fsm.Backup{Index: 6, Taken: 7, Holds: 5, PlanetKey: [32]byte{9}, Where: "x"}, "0000000000000006 0000000000000007 05 09" + zeroes(31) + "01 78"},
+		"operate":     {&fsm.Operate{ID: fsm.OperationID{1}, Phase: fsm.OperationBegin, What: "u", By: "b", Text: "xy"}, "01" + zeroes(7) + "01 01 75 01 62 0002 7879"},
+		"operate on":  {&fsm.Operate{ID: fsm.OperationID{1}, Phase: fsm.OperationGoOn}, "01" + zeroes(7) + "02 0000"},
 		"health": {
 			&fsm.Health{Reports: []fsm.HealthReport{{Member: 1, Epoch: 2, Load: 3, CPU: 4, RSS: 5, PPS: 6, Sessions: 7, LogLag: 8, DiskFree: 9, Probes: []fsm.Probe{{Member: 2, Asked: 3, Answered: 1, RTT: 4}}, Geo: fsm.GeoDatabase{Hash: [8]byte{0xaa}, Built: 10}}}},
 			"0001 0001 0002 0003 0004 0000000000000005 00000006 00000007 00000008 0000000000000009 01 0002 00000003 00000001 00000004 aa" + zeroes(7) + "0000000a",

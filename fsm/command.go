@@ -77,8 +77,8 @@ const (
 	KindRoundTrips Kind = 16
 	KindMemberSet  Kind = 17
 	KindNewEpoch   Kind = 18
-	// Kind 19 is reserved.
-	KindBackup Kind = 20
+	KindOperate    Kind = 19
+	KindBackup     Kind = 20
 )
 
 // String returns the kind as logs and metrics name it.
@@ -118,6 +118,8 @@ func (k Kind) String() string {
 		return "round_trips"
 	case KindNewEpoch:
 		return "new_epoch"
+	case KindOperate:
+		return "operate"
 	case KindBackup:
 		return "backup"
 	}
@@ -128,7 +130,7 @@ func (k Kind) String() string {
 func (k Kind) known() bool { return k.String() != "unknown" }
 
 // Command is the meaning of one log entry: one of [Bootstrap], [Changes], [KeepAlive], [Expire], [PublishPlanet],
-// [Set], [Handoffs], [RoundTrips], [Backup], and those about members: [TokenCreate], [TokenRevoke], [MemberJoin], [MemberUp], [Health], [MemberDown],
+// [Set], [Handoffs], [RoundTrips], [Operate], [Backup], and those about members: [TokenCreate], [TokenRevoke], [MemberJoin], [MemberUp], [Health], [MemberDown],
 // [MemberRemove], [MemberSet] and [NewEpoch].
 type Command interface {
 	// Kind is the number that stands for the type of command in the log.

@@ -84,6 +84,7 @@ func (f *FSM) newEpoch(c *NewEpoch) error {
 		}
 	}
 	st.Members, st.Tokens, st.HealthTime = []Member{m}, nil, 0
+	st.Operation.Over = st.Operation.ID != OperationID{} // its tool knew the members of before
 	st.RTTs = st.RTTs.only(st.Members)
 	st.Cluster.Epoch, st.Cluster.Restored = c.Epoch, st.Time
 	return nil

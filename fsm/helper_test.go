@@ -259,8 +259,10 @@ func memberCommands() *rapid.Generator[fsm.Command] {
 	return rapid.Custom(func(t *rapid.T) fsm.Command {
 		id := memberIDs().Draw(t, "id")
 		epoch := rapid.Uint16Range(1, 3).Draw(t, "epoch")
-		switch rapid.IntRange(0, 11).Draw(t, "what") {
+		switch rapid.IntRange(0, 12).Draw(t, "what") {
 		case 11:
+			return operation(rapid.Byte().Filter(func(n byte) bool { return n != 0 }).Draw(t, "operation"), fsm.OperationPhase(rapid.IntRange(1, 3).Draw(t, "phase")))
+		case 12:
 			b := &fsm.Backup{Index: 3, Taken: began + rapid.Int64Range(0, 200_000).Draw(t, "taken"), Holds: fsm.Holds(rapid.IntRange(0, 7).Draw(t, "holds")), Where: "x"}
 			if b.Holds&fsm.HoldsPlanetKey != 0 {
 				b.PlanetKey[0] = byte(id)
@@ -301,6 +303,14 @@ func memberCommands() *rapid.Generator[fsm.Command] {
 	})
 }
 
+func operation(id byte, phase fsm.OperationPhase) *fsm.Operate {
+	o := &fsm.Operate{ID: fsm.OperationID{id % 4, 1}, Phase: phase, Text: "step"}
+	if phase == fsm.OperationBegin {
+		o.What, o.By = "upgrade", "somebody"
+	}
+	return o
+}
+
 // examples has one command of every kind.
 func examples() []fsm.Command {
 	return []fsm.Command{
@@ -335,5 +345,7 @@ func examples() []fsm.Command {
 		},
 		&fsm.MemberSet{ID: 2, SetDrain: true, Drain: fsm.DrainOperator, Weight: 500, SetVote: true, Vote: fsm.VoteAlways, SetPriority: true, Priority: 7},
 		newEpoch(1, 9),
+		operation(3, fsm.OperationBegin),
+		operation(3, fsm.OperationEnd),
 	}
 }

@@ -73,6 +73,8 @@ func (m *model) member(c fsm.Command) {
 		}
 	case *fsm.NewEpoch:
 		m.restored(c)
+	case *fsm.Operate:
+		m.operate(c)
 	case *fsm.MemberRemove:
 		x, ok := m.members[c.ID]
 		if ok && len(m.members) > 1 && (c.Force || x.status != fsm.StatusUp) {
@@ -80,6 +82,17 @@ func (m *model) member(c fsm.Command) {
 			m.removed[c.ID] = x.key
 		}
 	}
+}
+
+func (m *model) operate(c *fsm.Operate) {
+	switch {
+	case c.Phase == fsm.OperationBegin && m.operation != c.ID && !m.running:
+		m.operation, m.running = c.ID, true
+	case c.Phase == fsm.OperationBegin || !m.running || m.operation != c.ID:
+		return
+	}
+	m.running = c.Phase != fsm.OperationEnd
+	m.steps = min(m.steps+1, fsm.MaxOperationSteps)
 }
 
 func (m *model) over(c *fsm.MemberDown, x modelMember) bool {
@@ -128,6 +141,7 @@ func (m *model) restored(c *fsm.NewEpoch) {
 	}
 	x.name, x.address, x.key, x.last, x.listed = c.Name, c.Address, c.KeyHash, 0, false
 	m.members = map[table.MemberID]modelMember{c.ID: x}
+	m.running = false
 	m.tokens, m.health, m.restores = map[fsm.TokenID]modelToken{}, 0, byte(c.Epoch.Number)
 }
 

@@ -29,6 +29,10 @@ type model struct {
 	place    string // of 10.0.0.0/8
 	restores byte   // epoch of the cluster
 	backups  []fsm.Backup
+
+	operation fsm.OperationID
+	running   bool
+	steps     int
 }
 
 func (m *model) apply(c fsm.Command, ms int64) {
@@ -189,6 +193,9 @@ func compare(t *rapid.T, m *model, f *fsm.FSM) {
 	}
 	m.compareMembers(t, st)
 	m.compareRTTs(t, st)
+	if o := st.Operation; o.ID != m.operation || o.Running() != m.running || len(st.OperationSteps) != m.steps {
+		t.Fatalf("operation %+v after %d steps, model has %x, running %v, %d", o, len(st.OperationSteps), m.operation, m.running, m.steps)
+	}
 	if byte(st.Cluster.Epoch.Number) != m.restores {
 		t.Fatalf("epoch %v, model has %d", st.Cluster.Epoch, m.restores)
 	}

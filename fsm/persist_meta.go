@@ -62,7 +62,9 @@ func appendMeta(b []byte, s *State, version uint16) []byte {
 	if b = appendCluster(b, s); version < epochFrom {
 		return b
 	}
-	return appendBackups(appendPlaces(appendHandoffs(appendEpoch(b, &s.Cluster), s), s.Members), s)
+	b = appendHandoffs(appendEpoch(b, &s.Cluster), s)
+	b = appendBackups(appendPlaces(b, s.Members), s)
+	return appendOperation(b, s)
 }
 
 // append appends a member, whose texts and endpoints were checked when its entry was decoded.
@@ -138,6 +140,7 @@ func readMeta(r *reader, s *State, version uint16) error {
 		s.readHandoffs(r)
 		s.readPlaces(r)
 		s.readBackups(r)
+		s.readOperation(r)
 	} else {
 		for i := range s.Members {
 			s.published(&s.Members[i], netip.AddrPort{}, netip.AddrPort{})

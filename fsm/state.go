@@ -23,10 +23,13 @@ type State struct {
 	Backups    Backups
 	Planet     *Planet // nil before the first one is published
 	Settings   Settings
-	RTTs       RTTs
-	Peers      int // known peers
-	Counters   Counters
-	Voters     Configuration
+	// Operation is the last one that was begun, OperationSteps the history of all, the oldest first.
+	Operation      Operation
+	OperationSteps []OperationStep
+	RTTs           RTTs
+	Peers          int // known peers
+	Counters       Counters
+	Voters         Configuration
 	// Halted is why this member stopped applying the log, or "". It then serves from its last state, takes no more
 	// snapshots, and needs a newer binary or more memory, and a restart.
 	Halted string
