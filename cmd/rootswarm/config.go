@@ -42,15 +42,17 @@ type config struct {
 	mix        []share
 	seed       uint64
 
-	source   []netip.Addr
-	sources  int
+	source   []netip.Prefix
+	ports    int
 	shards   int
+	poll     time.Duration
 	perNode  int
 	loopback bool
 	relay    bool
 
 	frameEvery time.Duration
 	frameSize  int
+	fresh      int
 	active     int
 	network    uint64
 
@@ -86,14 +88,16 @@ func parseFlags(args []string, stderr io.Writer) (*config, error) {
 	fs.BoolVar(&c.synthetic, "synthetic", false, "use identities that cost nothing and that only a root accepts which has them in its state")
 	fs.StringVar(&mix, "mix", "1.14", "client families and their weights: `name=n,...`; names: "+familyNames())
 	fs.Uint64Var(&c.seed, "seed", 1, "seed of everything random in the clients")
-	fs.StringVar(&source, "source", "127.1.0.1", "local `address,...` of the clients; sockets take them in turn, each time round in the next /24. Addresses decide where clients sit, for roots that look that up")
-	fs.IntVar(&c.sources, "sources", 16, "number of local sockets, each with its own address, shared by the clients")
-	fs.IntVar(&c.shards, "shards", 2, "number of independent parts that the clients are split into")
+	fs.StringVar(&source, "source", "127.64.0.0/10", "local `prefix,...` of the clients, who take addresses from them in turn; all of a prefix must be local to this machine. A lone address is shared by all who take it. Addresses decide where clients sit, for roots that look that up")
+	fs.IntVar(&c.ports, "ports", 4, "number of local UDP ports, shared by the clients")
+	fs.DurationVar(&c.poll, "poll", time.Millisecond, "time between two looks at the sockets and the clock, by which latencies are rounded up")
+	fs.IntVar(&c.shards, "shards", 1, "number of independent parts that the clients are split into; each needs a core under full load")
 	fs.IntVar(&c.perNode, "client-sockets", 2, "sockets of one client")
 	fs.BoolVar(&c.loopback, "loopback", false, "let clients use loopback endpoints, which real ones refuse")
 	fs.BoolVar(&c.relay, "relay", false, "drop what clients send each other directly, so that the roots relay all of it")
 	fs.DurationVar(&c.frameEvery, "frame-every", time.Second, "time between two frames of an active client; 0: no frames")
 	fs.IntVar(&c.frameSize, "frame-size", 200, "payload of a frame, bytes")
+	fs.IntVar(&c.fresh, "fresh", 8, "encrypt one of so many frames of a client anew; the others repeat it, which no root notices. 1: all")
 	fs.IntVar(&c.bulk, "bulk", 0, "number of clients that send full frames to their partner as fast as -bulk-rate says")
 	fs.Float64Var(&c.bulkRate, "bulk-rate", 1000, "frames of 1,350 bytes per second and bulk client")
 	fs.Func("at", "do something to the clients: `\"TIME ACTION\"` after the warm-up, as in \"20s roam 0.3\"; may be repeated. Actions: sleep SHARE DURATION, rebind SHARE, roam SHARE, storm SHARE", c.addScript)
@@ -133,13 +137,13 @@ func check(ok bool, format string, a ...any) error {
 func (c *config) setNumbers(source, network string) (err error) {
 	var errs []error
 	for text := range strings.SplitSeq(source, ",") {
-		a, err := netip.ParseAddr(strings.TrimSpace(text))
+		p, err := parseSource(strings.TrimSpace(text))
 		if err != nil {
 			errs = append(errs, fmt.Errorf("-source: %w", err))
 			continue
 		}
-		errs = append(errs, check(len(c.source) == 0 || c.source[0].Is4() == a.Is4(), "-source: %v and %v are of two families", c.source, a))
-		c.source = append(c.source, a)
+		errs = append(errs, check(len(c.source) == 0 || c.source[0].Addr().Is4() == p.Addr().Is4(), "-source: %v and %v are of two families", c.source, p))
+		c.source = append(c.source, p)
 	}
 	if c.network, err = strconv.ParseUint(network, 16, 64); err != nil {
 		errs = append(errs, fmt.Errorf("-network: %w", err))
@@ -148,14 +152,32 @@ func (c *config) setNumbers(source, network string) (err error) {
 		check(c.clients > 0, "-clients %d: need at least one", c.clients),
 		check(c.perNode > 0 && c.perNode <= 8, "-client-sockets %d: 1 to 8", c.perNode),
 		check(c.shards > 0 && c.shards <= c.clients, "-shards %d: 1 to the number of clients", c.shards),
-		check(c.sources >= c.shards*c.perNode && c.sources <= 250*c.shards,
-			"-sources %d: need %d (shards times sockets of a client) to %d", c.sources, c.shards*c.perNode, 250*c.shards),
+		check(c.ports >= c.shards*c.perNode && c.ports <= 250*c.shards,
+			"-ports %d: need %d (shards times sockets of a client) to %d", c.ports, c.shards*c.perNode, 250*c.shards),
+		check(c.poll >= 100*time.Microsecond && c.poll <= 20*time.Millisecond, "-poll %v: 100µs to 20ms", c.poll),
+		check(c.fresh >= 1, "-fresh %d: need at least 1", c.fresh),
 		check(c.frameSize >= frameMin && c.frameSize <= client.MaxFrame, "-frame-size %d: %d to %d", c.frameSize, frameMin, client.MaxFrame),
 		check(c.frameEvery >= 0 && c.warmup >= 0 && c.ramp >= 0 && c.duration >= 0, "negative time"),
 		check(c.bulk >= 0 && c.bulk <= c.clients && c.bulkRate > 0, "-bulk %d, -bulk-rate %v: no such number of clients or rate", c.bulk, c.bulkRate),
 		check(c.active >= 0 && c.active <= c.clients, "-active %d: more than there are clients", c.active),
 	)...)
 }
+
+// parseSource reads a prefix, or an address as the prefix that holds nothing else.
+func parseSource(text string) (netip.Prefix, error) {
+	if !strings.Contains(text, "/") {
+		a, err := netip.ParseAddr(text)
+		if err != nil {
+			return netip.Prefix{}, err
+		}
+		return a.Unmap().Prefix(a.Unmap().BitLen())
+	}
+	p, err := netip.ParsePrefix(text)
+	return p.Masked(), err
+}
+
+// v6 says whether the clients speak IPv6.
+func (c *config) v6() bool { return c.source[0].Addr().Is6() }
 
 func (c *config) setPlanet(file, endpoints string) error {
 	if file == "" {

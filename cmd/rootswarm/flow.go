@@ -26,12 +26,13 @@ const (
 
 // flow is the traffic that a client sends to its partner.
 type flow struct {
-	to    vl1.Address
-	every time.Duration // 0: none
-	next  int64         // ms
-	exact float64       // ms, for rates that are no whole number of ms
-	seq   uint32
-	size  int // payload of a frame, bytes
+	to     vl1.Address
+	every  time.Duration // 0: none
+	exact  float64       // when the next is due, ms
+	frames int           // due now
+	seq    uint32
+	begun  bool // its frames have been made since measuring began
+	size   int  // payload of a frame, bytes
 }
 
 // never is a time that does not come.
@@ -42,47 +43,62 @@ type traffic struct {
 	network uint64
 	roots   map[vl1.Address]bool
 	size    int // of the largest frame, bytes
+	fresh   uint32
 	start   time.Time
 	measure bool
 	stop    bool
 }
 
-// drive sends the frames that are due.
-func (s *shard) drive(m *member) {
+// plan notes how many frames of a member are due, and returns when to ask again, ms.
+func (s *shard) plan(m *member) (next int64) {
 	f := &m.flow
-	if f.next > s.env.Now {
-		return
-	}
+	f.frames = 0
 	if s.traffic.stop || f.every == 0 {
-		f.next = never
-		return
+		return never
 	}
+	now := float64(s.env.Now)
 	if !m.online { // the first path to a root starts it
-		f.exact = float64(s.env.Now) + 200
-		f.next = s.env.Now + 200
-		return
+		f.exact = now + 200
+		return s.env.Now + 200
 	}
 	every := float64(f.every) / float64(time.Millisecond)
-	if behind := float64(s.env.Now) - f.exact; behind > 1000 { // do not make up for a second of sleep
-		f.exact = float64(s.env.Now)
+	if now-f.exact > 1000 { // do not make up for a second of sleep
+		f.exact = now
 	}
-	for f.exact <= float64(s.env.Now) {
-		b := s.frame[:f.size]
-		binary.BigEndian.PutUint32(b, frameMagic)
-		b[4] = 0
+	for ; f.exact <= now; f.exact += every {
+		f.frames++
+	}
+	return int64(math.Ceil(f.exact))
+}
+
+// drive sends the frames that were planned.
+func (s *shard) drive(m *member) {
+	for f := &m.flow; f.frames > 0; f.frames-- {
 		if s.traffic.measure {
-			b[4] = 1
 			s.count.framesSent++
 		}
-		binary.BigEndian.PutUint64(b[8:], uint64(s.stamp))
-		binary.BigEndian.PutUint32(b[16:], f.seq)
-		f.seq++
-		if m.c.SendFrame(&s.env, s.traffic.network, f.to, b) != nil {
-			s.count.unsent++
+		if f.seq%s.traffic.fresh == 0 || f.begun != s.traffic.measure || !m.c.Repeat(&s.env, f.to) {
+			f.begun = s.traffic.measure
+			s.make(m)
 		}
-		f.exact += every
+		f.seq++
 	}
-	f.next = int64(math.Ceil(f.exact))
+}
+
+// make sends a frame that says when it was sent.
+func (s *shard) make(m *member) {
+	f := &m.flow
+	b := s.frame[:f.size]
+	binary.BigEndian.PutUint32(b, frameMagic)
+	b[4] = 0
+	if f.begun {
+		b[4] = 1
+	}
+	binary.BigEndian.PutUint64(b[8:], uint64(s.stamp))
+	binary.BigEndian.PutUint32(b[16:], f.seq)
+	if m.c.SendFrame(&s.env, s.traffic.network, f.to, b) != nil {
+		s.count.unsent++
+	}
 }
 
 func (s *shard) deliver(_ *client.Client, _ vl1.Address, hops uint8, b []byte) {
@@ -92,6 +108,9 @@ func (s *shard) deliver(_ *client.Client, _ vl1.Address, hops uint8, b []byte) {
 	s.count.framesReceived++
 	if hops == 0 {
 		s.count.framesDirect++
+	}
+	if s.env.Repeated {
+		return // it says when the first of its kind was sent
 	}
 	s.count.latency.add(time.Duration(s.stamp - int64(binary.BigEndian.Uint64(b[8:]))))
 }

@@ -45,7 +45,10 @@ func (s *shard) act(m *member, a action) error {
 			return err
 		}
 		m.asleep = s.env.Now + d.Milliseconds()
-	case "rebind", "roam": // each socket has an address of its own, so both give a new one
+	case "rebind":
+		s.move(m)
+	case "roam":
+		m.addr = s.sources[m.source].deal()
 		s.move(m)
 	case "storm":
 		m.opts.Planet = m.c.Planet()
@@ -63,16 +66,15 @@ func (s *shard) act(m *member, a action) error {
 	return nil
 }
 
-// move puts a client on other sockets of the shard: new addresses and ports. What still comes to the old ones is lost.
+// move puts a client on other sockets of the shard: new ports. What still comes to the old ones is lost.
 func (s *shard) move(m *member) {
 	m.shift++
 	s.place(m)
 }
 
-// place chooses the sockets of a client: client number i has some that are far apart in the list.
+// place chooses the sockets of a client: the same for all that have not moved, so that few sockets have much to do.
 func (s *shard) place(m *member) {
-	i, n, locals := m.c.Label()+int(m.shift), len(s.conns), m.c.Locals()
-	for k := range locals {
-		m.socks[k] = uint8((i + k*max(n/locals, 1)) % n)
+	for k := range m.socks[:m.locals] {
+		m.socks[k] = uint8((int(m.shift) + k) % len(s.conns))
 	}
 }

@@ -13,31 +13,36 @@ import (
 	"github.com/rootd/rootd/packetpath/vl1"
 )
 
-// batch is the number of datagrams that a shard reads or writes with one system call.
+// batch is the number of datagrams that a shard reads or writes at once.
 const batch = 64
 
-// socketBuffer is what a socket asks the kernel for, in bytes: hundreds of clients answer through it at once.
-const socketBuffer = 4 << 20
-
-// shard runs a part of the clients on a few sockets that only they use. One mutex guards all of its state: it is
-// taken once per batch of datagrams and once per round of timers, never per packet.
+// shard runs a part of the clients on a few sockets that only they use. One goroutine does everything, in rounds: take
+// what came, let timers fire, send. Between two rounds it sleeps, and no datagram wakes it. One mutex guards all of its
+// state, for those who look at it or change it from outside; it is taken once per round.
 type shard struct {
-	conns []udp.Conn
-	roots map[netip.Addr]bool // the only addresses that blocked clients reach; nil: not blocked
+	conns   []udp.Conn
+	roots   map[netip.Addr]bool // the only addresses that blocked clients reach; nil: not blocked
+	sources []*source           // of the clients' addresses
 
 	mu      sync.Mutex // guards everything below
 	env     client.Env
+	in      []udp.Message
+	gaps    []gap // of each socket
+	maxGap  int   // rounds
 	outs    []outbox
 	members []*member
+	current *member // that is being called
 	byAddr  map[vl1.Address]*member
 	timers  timers     // what the clients do by themselves
 	flows   agenda     // the frames that they are made to send
 	base    time.Time  // Env.Now is the wall clock at base, plus what passed since on the monotonic clock
-	stamp   int64      // ns since traffic.start, of this batch of datagrams or round of timers
+	stamp   int64      // ns since traffic.start, of this round
 	allowed netip.Addr // the one of roots that was last sent to
 	count   counters
 	retired []client.Stats // of clients that were restarted
 	failed  error
+	due     []*member // that are about to be called
+	warmth  int       // what Client.Warm returned: a result that nobody keeps need not be computed
 	traffic *traffic
 	frame   []byte // that is being sent
 }
@@ -45,31 +50,23 @@ type shard struct {
 // member is a client of the shard. What every packet needs comes first, as in a client.Client.
 type member struct {
 	c      *client.Client
-	asleep int64    // until this time, ms
-	at     int      // index in shard.timers
-	socks  [8]uint8 // index into shard.conns for each of the client's sockets
-	locals uint8    // how many of socks are used
-	shift  uint8    // by how many places socks were moved on
+	asleep int64      // until this time, ms
+	at     int        // index in shard.timers
+	addr   netip.Addr // that it sends from
+	socks  [8]uint8   // index into shard.conns for each of the client's sockets
+	locals uint8      // how many of socks are used
+	shift  uint8      // by how many places socks were moved on
 	online bool
 	flow   flow
+	source int // index into shard.sources
 	opts   client.Options
 }
 
-// outbox collects datagrams of one socket until the lock is given up.
-type outbox struct {
-	sender udp.Sender
-	msgs   []udp.Message
-	n      int
-}
-
 func newShard(conns []udp.Conn, now time.Time) *shard {
-	s := &shard{conns: conns, byAddr: make(map[vl1.Address]*member), base: now}
+	s := &shard{conns: conns, in: newBatch(), byAddr: make(map[vl1.Address]*member), base: now}
 	for _, c := range conns {
-		o := outbox{sender: c.NewSender(batch), msgs: make([]udp.Message, batch)}
-		for i := range o.msgs {
-			o.msgs[i].Buf = make([]byte, 2048)
-		}
-		s.outs = append(s.outs, o)
+		s.outs = append(s.outs, newOutbox(c))
+		s.gaps = append(s.gaps, gap{length: 1})
 	}
 	s.env.Send = s.send
 	s.env.Deliver = s.deliver
@@ -77,19 +74,22 @@ func newShard(conns []udp.Conn, now time.Time) *shard {
 	return s
 }
 
-// now sets the clocks: once per batch of datagrams and once per round of timers.
+// now sets the clocks, once per round.
 func (s *shard) now() {
 	passed := time.Since(s.base)
 	s.env.Now = s.base.Add(passed).UnixMilli()
 	s.stamp = int64(s.base.Sub(s.traffic.start) + passed)
 }
 
-// add puts a client on the shard's sockets. It starts at the given time, ms.
+// add gives a client an address and sockets. It starts at the given time, ms.
 func (s *shard) add(m *member, start int64) {
 	m.c.SetLabel(len(s.members))
+	m.source = len(s.members) % len(s.sources)
 	m.locals = uint8(m.c.Locals())
+	m.addr = s.sources[m.source].deal()
 	s.place(m)
 	s.members = append(s.members, m)
+	s.current = m
 	s.byAddr[m.c.Address()] = m
 	s.timers.push(m, start)
 	if m.flow.every > 0 {
@@ -104,78 +104,57 @@ func (s *shard) send(c *client.Client, from client.Socket, to netip.AddrPort, _ 
 		}
 		s.allowed = to.Addr()
 	}
-	o := &s.outs[s.members[c.Label()].socks[from]]
+	x := s.current
+	if x.c != c {
+		x = s.members[c.Label()]
+	}
+	o := &s.outs[x.socks[from]]
 	if o.n == len(o.msgs) {
 		s.flush(o)
 	}
 	m := &o.msgs[o.n]
-	m.N, m.Addr = copy(m.Buf, b), to
+	m.N, m.Addr, m.Local = copy(m.Buf, b), to, x.addr
 	o.n++
 }
 
-func (s *shard) flush(o *outbox) {
-	if o.n == 0 {
-		return
-	}
-	sent, err := o.sender.Write(o.msgs[:o.n])
-	s.count.sent += uint64(sent)
-	s.count.unsent += uint64(o.n - sent)
-	o.n = 0
-	if err != nil && !errors.Is(err, net.ErrClosed) {
-		s.failed = err
-	}
-}
-
-func (s *shard) flushAll() {
-	for i := range s.outs {
-		s.flush(&s.outs[i])
-	}
-}
-
-// read serves one socket until it is closed.
-func (s *shard) read(k int) error {
-	msgs := make([]udp.Message, batch)
+// takeIn gives datagrams of a socket to their clients. See Client.Warm for why it finds all of the clients first.
+func (s *shard) takeIn(sock uint8, msgs []udp.Message) {
+	s.due = s.due[:0]
 	for i := range msgs {
-		msgs[i].Buf = make([]byte, 2048)
+		var m *member
+		if msgs[i].N > 16 {
+			m = s.byAddr[vl1.AddressFrom(msgs[i].Buf[8:])]
+		}
+		s.due = append(s.due, m)
 	}
-	for {
-		n, err := s.conns[k].Read(msgs)
-		if errors.Is(err, net.ErrClosed) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		s.mu.Lock()
-		s.now()
-		for i := range msgs[:n] {
-			s.receive(uint8(k), &msgs[i])
-		}
-		s.flushAll()
-		err = s.failed
-		s.mu.Unlock()
-		if err != nil {
-			return err
+	s.warm()
+	for i := range msgs {
+		s.receive(sock, &msgs[i], s.due[i])
+	}
+}
+
+// warm gets what the members in s.due need into the cache.
+func (s *shard) warm() {
+	for step := range client.WarmSteps {
+		for _, m := range s.due {
+			if m != nil {
+				s.warmth += m.c.Warm(step)
+			}
 		}
 	}
 }
 
-// receive gives a datagram to the client it names. Many clients share a socket, so the destination address in the
-// packet decides.
-func (s *shard) receive(sock uint8, m *udp.Message) {
+// receive gives a datagram to the client it names, if that is the one it came to.
+func (s *shard) receive(sock uint8, m *udp.Message, to *member) {
 	s.count.received++
-	b := m.Buf[:m.N]
-	if len(b) <= 16 {
-		return
-	}
-	to := s.byAddr[vl1.AddressFrom(b[8:])]
-	if to == nil || to.asleep > s.env.Now {
+	if to == nil || to.asleep > s.env.Now || m.Local != to.addr && m.Local.IsValid() {
 		s.count.stray++
 		return
 	}
+	s.current = to
 	for k := range to.locals {
 		if to.socks[k] == sock {
-			to.c.Receive(&s.env, client.Socket(k), m.Addr, b)
+			to.c.Receive(&s.env, client.Socket(k), m.Addr, m.Buf[:m.N])
 			s.rearm(to)
 			return
 		}
@@ -183,14 +162,10 @@ func (s *shard) receive(sock uint8, m *udp.Message) {
 	s.count.stray++
 }
 
-// resolution is how late a timer may fire, and how far apart the bursts of frames are: what is due by then leaves in one
-// batch of each socket, so that the kernel's work is shared by many datagrams. Real clients are coarser still: their
-// background loop is up to 60 ms late.
-const resolution = 10 * time.Millisecond
-
-// run fires the timers until the context ends.
-func (s *shard) run(ctx context.Context) error {
-	tick := time.NewTicker(resolution)
+// run does rounds until the context ends.
+func (s *shard) run(ctx context.Context, every time.Duration) error {
+	s.maxGap = max(1, int(longestGap/every))
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		select {
@@ -198,16 +173,67 @@ func (s *shard) run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		s.mu.Lock()
-		s.now()
-		s.fire()
-		s.flushAll()
-		err := s.failed
-		s.mu.Unlock()
-		if err != nil {
+		if err := s.round(); err != nil {
 			return err
 		}
 	}
+}
+
+func (s *shard) round() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now()
+	for k := range s.conns {
+		g := &s.gaps[k]
+		if g.rounds--; g.rounds > 0 {
+			continue
+		}
+		any, err := s.drain(k)
+		if err != nil {
+			return err
+		}
+		g.next(any, s.maxGap)
+	}
+	s.fire()
+	s.flushAll()
+	return s.failed
+}
+
+// gap is how often a socket is looked at: in every round while something comes, then in fewer and fewer. Half of the
+// sockets of real clients are silent, too, but between their keep-alives.
+type gap struct {
+	rounds int // until the next look
+	length int
+}
+
+const longestGap = 8 * time.Millisecond
+
+func (g *gap) next(any bool, longest int) {
+	g.length = min(2*g.length, longest)
+	if any {
+		g.length = 1
+	}
+	g.rounds = g.length
+}
+
+// drain takes what came to one socket, up to a limit that keeps the timers from starving. It reports whether there was
+// anything.
+func (s *shard) drain(k int) (any bool, err error) {
+	for range 256 {
+		n, err := s.conns[k].Read(s.in)
+		if errors.Is(err, net.ErrClosed) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		any = any || n > 0
+		s.takeIn(uint8(k), s.in[:n])
+		if n < len(s.in) {
+			break
+		}
+	}
+	return any, nil
 }
 
 // fire runs everything that is due.
@@ -218,19 +244,33 @@ func (s *shard) fire() {
 			s.timers.set(m, m.asleep)
 			continue
 		}
+		s.current = m
 		m.c.Tick(&s.env)
 		s.timers.set(m, m.c.Next())
 	}
-	for len(s.flows) > 0 && s.flows[0].due <= s.env.Now {
+	for s.driveSome() {
+	}
+}
+
+// driveSome lets those members send whose frames are due, at most a batch of them.
+func (s *shard) driveSome() bool {
+	s.due = s.due[:0]
+	for len(s.due) < batch && len(s.flows) > 0 && s.flows[0].due <= s.env.Now {
 		m := s.flows[0].m
 		if m.asleep > s.env.Now {
 			s.flows.postpone(m.asleep)
 			continue
 		}
+		s.due = append(s.due, m)
+		s.flows.postpone(s.plan(m))
+	}
+	s.warm()
+	for _, m := range s.due {
+		s.current = m
 		s.drive(m)
-		s.flows.postpone(m.flow.next)
 		s.rearm(m) // what it sent may wait for something
 	}
+	return len(s.due) == batch
 }
 
 // rearm moves a client's timer forward if a datagram gave it something to do.

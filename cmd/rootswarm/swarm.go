@@ -2,16 +2,13 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"net/netip"
-	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rootd/rootd/cmd/internal/client"
-	"github.com/rootd/rootd/packetpath/udp"
 	"github.com/rootd/rootd/packetpath/vl1"
 )
 
@@ -30,7 +27,7 @@ func newSwarm(cfg *config, ids []*vl1.SecretIdentity) (s *swarm, err error) {
 			s.close()
 		}
 	}()
-	s.traffic = traffic{network: cfg.network, size: max(cfg.frameSize, bulkSize), start: time.Now()}
+	s.traffic = traffic{network: cfg.network, fresh: uint32(cfg.fresh), size: max(cfg.frameSize, bulkSize), start: time.Now()}
 	s.traffic.roots = make(map[vl1.Address]bool)
 	for _, r := range cfg.planet.Roots {
 		s.traffic.roots[r.Identity.Address] = true
@@ -41,30 +38,28 @@ func newSwarm(cfg *config, ids []*vl1.SecretIdentity) (s *swarm, err error) {
 	now := time.Now().UnixMilli()
 	var sockets [2]int
 	sockets[0] = cfg.perNode
-	if cfg.source[0].Is6() {
+	if cfg.v6() {
 		sockets[0], sockets[1] = 0, cfg.perNode
 	}
 	r := rand.New(rand.NewPCG(cfg.seed, 1))
+	run := uint64(now) // packet IDs of an earlier run would be replays to the root
 	for i := range cfg.clients {
 		o := client.Options{
-			Family: cfg.familyOf(i), Identity: ids[i], Planet: cfg.planet, Seed: cfg.seed, Sockets: sockets,
+			Family: cfg.familyOf(i), Identity: ids[i], Planet: cfg.planet, Seed: cfg.seed ^ run, Sockets: sockets,
 			Networks: []uint64{cfg.network}, AllowLoopback: cfg.loopback, Jitter: 60,
+			Repeats: cfg.fresh > 1,
 		}
 		c, err := client.New(o)
 		if err != nil {
 			return s, err
 		}
-		m := &member{c: c, opts: o, flow: flow{next: never}}
-		if cfg.frameEvery > 0 && (cfg.active == 0 || i < cfg.active) {
-			m.flow.to = ids[partner(i, cfg.clients)].Address
-			m.flow.every = cfg.frameEvery
-			m.flow.size = cfg.frameSize
-			if m.flow.to != ids[i].Address {
-				m.flow.next = 0
-			}
+		m := &member{c: c, opts: o}
+		to := ids[partner(i, cfg.clients)].Address
+		if cfg.frameEvery > 0 && (cfg.active == 0 || i < cfg.active) && to != ids[i].Address {
+			m.flow = flow{to: to, every: cfg.frameEvery, size: cfg.frameSize}
 		}
 		if i < cfg.bulk {
-			m.flow = flow{to: ids[partner(i, cfg.clients)].Address, every: time.Duration(float64(time.Second) / cfg.bulkRate), size: bulkSize}
+			m.flow = flow{to: to, every: time.Duration(float64(time.Second) / cfg.bulkRate), size: bulkSize}
 		}
 		s.shards[i%len(s.shards)].add(m, now+r.Int64N(max(cfg.ramp.Milliseconds(), 1)))
 	}
@@ -74,25 +69,8 @@ func newSwarm(cfg *config, ids []*vl1.SecretIdentity) (s *swarm, err error) {
 // partner is the client that client i of n sends to: a ring with a stride, so that partners sit in other shards.
 func partner(i, n int) int { return (i + n/2 + 1) % n }
 
-// open opens the sockets, each on an address of its own /24, and deals them out to the shards.
+// open opens the sockets of all shards.
 func (s *swarm) open() error {
-	addrs := slices.Clone(s.cfg.source)
-	conns := make([][]udp.Conn, s.cfg.shards)
-	for i := range s.cfg.sources {
-		addr := &addrs[i%len(addrs)]
-		c, err := udp.Listen(netip.AddrPortFrom(*addr, 0), udp.Options{RecvBuffer: socketBuffer, SendBuffer: socketBuffer})
-		if err != nil {
-			return fmt.Errorf("socket %d of %d: %w", i+1, s.cfg.sources, err)
-		}
-		conns[i%s.cfg.shards] = append(conns[i%s.cfg.shards], c)
-		if addr.Is4() && addr.IsLoopback() {
-			b := addr.As4()
-			if b[2]++; b[2] == 0 {
-				b[1]++
-			}
-			*addr = netip.AddrFrom4(b)
-		}
-	}
 	var roots map[netip.Addr]bool
 	if s.cfg.relay {
 		roots = make(map[netip.Addr]bool)
@@ -102,9 +80,17 @@ func (s *swarm) open() error {
 			}
 		}
 	}
-	for _, c := range conns {
-		sh := newShard(c, time.Now())
-		sh.roots = roots
+	var sources []*source
+	for _, p := range s.cfg.source {
+		sources = append(sources, &source{prefix: p})
+	}
+	for range s.cfg.shards {
+		conns, err := openPorts(s.cfg.ports/s.cfg.shards, s.cfg.v6())
+		if err != nil {
+			return err
+		}
+		sh := newShard(conns, time.Now())
+		sh.roots, sh.sources = roots, sources
 		sh.traffic = &s.traffic
 		sh.frame = make([]byte, s.traffic.size)
 		s.shards = append(s.shards, sh)
@@ -114,9 +100,7 @@ func (s *swarm) open() error {
 
 func (s *swarm) close() {
 	for _, sh := range s.shards {
-		for _, c := range sh.conns {
-			c.Close()
-		}
+		closeAll(sh.conns)
 	}
 }
 
@@ -127,10 +111,7 @@ func (s *swarm) run(ctx context.Context, each func(now time.Duration, c *counter
 	defer stop()
 	var g errgroup.Group
 	for _, sh := range s.shards {
-		for k := range sh.conns {
-			g.Go(func() error { return sh.read(k) })
-		}
-		g.Go(func() error { return sh.run(live) })
+		g.Go(func() error { return sh.run(live, s.cfg.poll) })
 	}
 	begin := time.Now()
 	cpu := newMeter(s.cfg.pid)

@@ -132,7 +132,7 @@ func TestSwarmOnLoopback(t *testing.T) {
 			t.Parallel()
 			planet := startRoot(t, nil)
 			args := []string{
-				"-planet", planet, "-synthetic", "-loopback", "-clients", "40", "-sources", "8", "-json", "-quiet",
+				"-planet", planet, "-synthetic", "-loopback", "-clients", "40", "-ports", "8", "-json", "-quiet",
 				"-mix", "1.14=2,1.10.2=1,1.8=1,1.6.0=1,1.4=1,1.0=1", "-ramp", "100ms", "-warmup", "1s", "-duration", "1s",
 			}
 			var stdout, stderr bytes.Buffer
@@ -169,7 +169,7 @@ func TestLossIsReported(t *testing.T) {
 	})
 	var stdout, stderr bytes.Buffer
 	code := command(t.Context(), []string{
-		"-planet", planet, "-synthetic", "-loopback", "-clients", "20", "-sources", "4", "-relay", "-frame-every", "20ms",
+		"-planet", planet, "-synthetic", "-loopback", "-clients", "20", "-ports", "4", "-relay", "-frame-every", "20ms",
 		"-ramp", "50ms", "-warmup", "600ms", "-duration", "600ms", "-max-loss", "0.1", "-quiet",
 	}, &stdout, &stderr)
 	if code != exitLimit || !strings.Contains(stderr.String(), "limit exceeded: lost 0.") {
@@ -181,7 +181,7 @@ func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var stdout, stderr bytes.Buffer
-	code := command(ctx, []string{"-planet", startRoot(t, nil), "-synthetic", "-loopback", "-clients", "4", "-sources", "4"}, &stdout, &stderr)
+	code := command(ctx, []string{"-planet", startRoot(t, nil), "-synthetic", "-loopback", "-clients", "4", "-ports", "4"}, &stdout, &stderr)
 	if code != 0 || !strings.Contains(stdout.String(), "clients") {
 		t.Errorf("exit code %d; stdout:\n%s\nstderr:\n%s", code, &stdout, &stderr)
 	}
@@ -195,7 +195,10 @@ func TestBadFlags(t *testing.T) {
 		{"-planet swarm_test.go", "not a planet file"},
 		{"-planet " + planet + " -mix 9.9", `client family "9.9": unknown; one of 1.0, 1.2.4, 1.4`},
 		{"-planet " + planet + " -clients 0", "-clients 0"},
-		{"-planet " + planet + " -sources 1", "-sources 1: need 4"},
+		{"-planet " + planet + " -ports 1", "-ports 1: need 2"},
+		{"-planet " + planet + " -poll 1s", "-poll 1s: 100"},
+		{"-planet " + planet + " -fresh 0", "-fresh 0: need"},
+		{"-planet " + planet + " -source 10.0.0.0/99", "-source: netip"},
 		{"-planet " + planet + " -frame-size 3", "-frame-size 3: 20 to"},
 		{"-planet " + planet + " -source 127.0.0.1,::1", "are of two families"},
 		{"-planet " + planet + " -bulk 500", "-bulk 500"},

@@ -113,7 +113,7 @@ func (n *Network) Listen(addr netip.AddrPort, o Options) (Conn, error) {
 		}
 	}
 	c := &memConn{
-		net: n, local: addr, reusePort: o.ReusePort, limit: memQueue,
+		net: n, local: addr, reusePort: o.ReusePort, noWait: o.NoWait, limit: memQueue,
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 		stats: Stats{RecvBuffer: o.RecvBuffer, SendBuffer: o.SendBuffer},
 	}

@@ -13,6 +13,7 @@ type memConn struct {
 	net       *Network
 	local     netip.AddrPort
 	reusePort bool
+	noWait    bool
 	limit     int           // datagrams in queue
 	wake      chan struct{} // a reader that waits should look again
 	done      chan struct{} // closed by Close
@@ -53,7 +54,7 @@ func (c *memConn) Read(batch []Message) (int, error) {
 	}
 	for {
 		n, next, err := c.take(batch)
-		if n > 0 || err != nil {
+		if n > 0 || err != nil || c.noWait {
 			return n, err
 		}
 		if err := c.wait(next); err != nil {

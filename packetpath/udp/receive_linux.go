@@ -90,7 +90,7 @@ func (r *receiver) receive(fd uintptr) bool {
 				return true
 			}
 		case errno == unix.EAGAIN:
-			return r.n > 0
+			return r.n > 0 || r.c.noWait
 		case r.failed(errno, &failures):
 			return true
 		}

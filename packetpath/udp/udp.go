@@ -50,7 +50,7 @@ type Message struct {
 
 // Conn is one UDP socket.
 type Conn interface {
-	// Read waits for a datagram, takes those that are there up to len(batch), and returns how many messages of the
+	// Read waits for a datagram (but see [Options.NoWait]), takes those that are there up to len(batch), and returns how many messages of the
 	// batch it has filled. The number may be 0 without an error. Errors: [net.ErrClosed] after Close,
 	// [os.ErrDeadlineExceeded] after the deadline, anything else means that the socket is beyond use.
 	Read(batch []Message) (n int, err error)
@@ -89,6 +89,13 @@ type Options struct {
 	// Coalesce lets the kernel join datagrams that come in a row from one sender (UDP_GRO), where it can. The socket
 	// then needs up to a megabyte of memory, and copies each datagram once more: it pays where runs are the rule.
 	Coalesce bool
+	// NoWait makes Read return at once, with 0 messages, when nothing is there: for a caller that looks at its sockets
+	// at times of its own choosing. No arrival wakes anybody then, which is most of what a datagram costs a process
+	// that is not busy.
+	NoWait bool
+	// Whole keeps IPv4 datagrams in one piece (DF), where the system can say so: one larger than the way carries is
+	// rejected or lost. Linux spends a fourteenth of a datagram's cost on the number by which pieces are put together.
+	Whole bool
 }
 
 // Stats are counters of one socket since it was opened, and what its kernel buffers are.

@@ -29,6 +29,7 @@ type conn struct {
 	pktinfo bool // bound to the wildcard: the kernel tells and takes the local address of every datagram
 
 	coalesce bool // the kernel joins datagrams, see joint
+	noWait   bool // Read does not wait, and the poller does not know the socket
 
 	recvBuffer, sendBuffer int
 	rx                     receiver // touched by the goroutine that reads, and by no other
@@ -76,7 +77,7 @@ func open(addr netip.AddrPort, o Options) (c *conn, err error) {
 			_ = unix.Close(fd) // there is an error to report already
 		}
 	}()
-	c = &conn{v4: addr.Addr().Is4(), pktinfo: addr.Addr().IsUnspecified()}
+	c = &conn{v4: addr.Addr().Is4(), pktinfo: addr.Addr().IsUnspecified(), noWait: o.NoWait}
 	if err := c.setOptions(fd, o); err != nil {
 		return nil, err
 	}
@@ -88,6 +89,11 @@ func open(addr netip.AddrPort, o Options) (c *conn, err error) {
 		return nil, err
 	}
 	c.local = addrPortOf(bound)
+	if c.noWait { // what blocks is no business of the poller; no call of ours does
+		if err := unix.SetNonblock(fd, false); err != nil {
+			return nil, os.NewSyscallError("fcntl", err)
+		}
+	}
 	f := os.NewFile(uintptr(fd), "udp "+c.local.String())
 	if c.raw, err = f.SyscallConn(); err != nil {
 		return nil, err
@@ -114,6 +120,11 @@ func (c *conn) setOptions(fd int, o Options) error {
 	}
 	for _, opt := range on {
 		if err := unix.SetsockoptInt(fd, opt.level, opt.name, 1); err != nil {
+			return os.NewSyscallError("setsockopt", err)
+		}
+	}
+	if o.Whole && c.v4 {
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_PROBE); err != nil {
 			return os.NewSyscallError("setsockopt", err)
 		}
 	}

@@ -16,6 +16,9 @@ import (
 // maxErrors is how many errors in a row Read swallows before it gives the caller a turn.
 const maxErrors = 64
 
+// glance is how long a Read that must not wait looks.
+const glance = 50 * time.Microsecond
+
 // msgTrunc is the flag of a truncated datagram on the BSDs and macOS. (Windows returns an error instead.)
 const msgTrunc = 0x10
 
@@ -23,6 +26,8 @@ const msgTrunc = 0x10
 type conn struct {
 	pc    *net.UDPConn
 	local netip.AddrPort
+
+	noWait bool
 
 	recvBuffer, sendBuffer         int // as asked: not every system tells what it granted
 	truncated, recvErrors, rejects atomic.Uint64
@@ -52,7 +57,7 @@ func Listen(addr netip.AddrPort, o Options) (Conn, error) {
 		}
 		return nil, listenError(addr, err)
 	}
-	c := &conn{pc: pc, local: plainAddr(pc.LocalAddr().(*net.UDPAddr).AddrPort())}
+	c := &conn{pc: pc, noWait: o.NoWait, local: plainAddr(pc.LocalAddr().(*net.UDPAddr).AddrPort())}
 	if o.RecvBuffer > 0 && pc.SetReadBuffer(o.RecvBuffer) == nil {
 		c.recvBuffer = o.RecvBuffer
 	}
@@ -73,6 +78,11 @@ func (c *conn) Read(batch []Message) (int, error) {
 		return 0, nil
 	}
 	m := &batch[0]
+	if c.noWait { // a deadline that has passed would not even look
+		if err := c.pc.SetReadDeadline(time.Now().Add(glance)); err != nil {
+			return 0, net.ErrClosed
+		}
+	}
 	for range maxErrors {
 		n, _, flags, from, err := c.pc.ReadMsgUDPAddrPort(m.Buf, nil)
 		switch {
@@ -85,6 +95,8 @@ func (c *conn) Read(batch []Message) (int, error) {
 			return 1, nil
 		case errors.Is(err, net.ErrClosed):
 			return 0, net.ErrClosed
+		case errors.Is(err, os.ErrDeadlineExceeded) && c.noWait:
+			return 0, nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return 0, os.ErrDeadlineExceeded
 		}

@@ -386,3 +386,38 @@ func TestConcurrentSenders(t *testing.T) {
 		wg.Wait()
 	})
 }
+
+// A socket that is looked at only says that nothing is there, and after Close what every other says.
+func TestNoWait(t *testing.T) {
+	worlds(t, func(t *testing.T, w world) {
+		for _, coalesce := range []bool{false, true} {
+			a, b := w.open(t, udp.Options{}), w.open(t, udp.Options{NoWait: true, Whole: true, Coalesce: coalesce})
+			batch := newBatch(8, 2048)
+			if n, err := b.Read(batch); n != 0 || err != nil {
+				t.Fatalf("Read with nothing there: %d messages, error %v", n, err)
+			}
+			send(t, a, numbered(3, b.LocalAddr())...)
+			got := 0
+			for deadline := time.Now().Add(10 * time.Second); got < 3 && time.Now().Before(deadline); {
+				n, err := b.Read(batch)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got += n
+			}
+			if got != 3 {
+				t.Fatalf("%d messages, want 3", got)
+			}
+			send(t, b, text("back", a.LocalAddr()))
+			if m := receive(t, a, 1)[0]; payload(m) != "back" {
+				t.Errorf("received %q", payload(m))
+			}
+			if err := b.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := b.Read(batch); !errors.Is(err, net.ErrClosed) {
+				t.Errorf("Read after Close: %v, want %v", err, net.ErrClosed)
+			}
+		}
+	})
+}

@@ -22,9 +22,14 @@ type Env struct {
 	// Notice takes what happens inside a client. May be nil.
 	Notice func(c *Client, n Notice)
 
-	build  [maxPacket]byte
-	unpack [maxPacket]byte
-	pushed []vl1.DirectPath
+	// Repeated says of the frame that is being delivered that it is the same, byte for byte, as the last one of its
+	// sender. See [Options.Repeats].
+	Repeated bool
+
+	build   [maxPacket]byte
+	unpack  [maxPacket]byte
+	armored [maxDatagram]byte
+	pushed  []vl1.DirectPath
 }
 
 const (
@@ -55,31 +60,35 @@ type Options struct {
 	AllowLoopback bool
 	// Jitter is the largest delay, in ms, by which a background tick is late. Real clients show up to 60.
 	Jitter int64
+	// Repeats lets [Client.Repeat] work, and lets the client recognise frames that are repeated to it.
+	Repeats bool
 }
 
 // Client is the model of one client. What every packet needs comes first: with thousands of clients each cache line
 // that a packet touches is a cache miss.
 type Client struct {
-	fam      *Family
 	addr     vl1.Address
-	rng      rand.PCG
 	label    int
 	sockets  [2]uint8
 	dual     bool
 	loopback bool
 	online   bool
-
+	repeats  bool
 	peers    []peerEntry // roots first, in address order
 	recent   *path       // of the last datagram received
-	networks []network
-	room     [1]network // of networks, as most clients have one
+
+	stats Stats
 
 	nextTick, nextQueue, nextHouse int64
 	txQueue                        []queued
 	rxQueue                        []received
 
+	networks []network
+	room     [1]network // of networks, as most clients have one
+
 	silence silence
-	stats   Stats
+	fam     *Family
+	rng     rand.PCG
 
 	id       *vl1.SecretIdentity
 	jitter   int64
@@ -100,10 +109,10 @@ const replies = 64
 type Stats struct {
 	SentPackets, SentBytes   uint64
 	RecvPackets, RecvBytes   uint64
+	FramesSent, FramesRecv   uint64
 	Hellos, Echoes, Whoises  uint64 // requests sent
 	OKs, Pushes, Rendezvous  uint64 // received
 	BadMAC, Dropped          uint64
-	FramesSent, FramesRecv   uint64
 	FramesDirect, FramesLost uint64 // received with hops 0; given up because no path or identity was found in time
 	Redirects, Resets        uint64 // obeyed
 	PlanetsTaken             uint64
@@ -129,7 +138,7 @@ func New(o Options) (*Client, error) {
 		fam: o.Family, id: o.Identity, addr: o.Identity.Address,
 		rng:     *rand.NewPCG(o.Seed, uint64(o.Identity.Address)),
 		sockets: [2]uint8{uint8(o.Sockets[0]), uint8(o.Sockets[1])}, loopback: o.AllowLoopback, dual: o.DualStack,
-		jitter: o.Jitter, direct: o.Direct, planet: o.Planet,
+		jitter: o.Jitter, direct: o.Direct, planet: o.Planet, repeats: o.Repeats,
 	}
 	c.networks = c.room[:0]
 	for _, n := range o.Networks {

@@ -48,7 +48,10 @@ func (c *Client) SendFrame(e *Env, net uint64, to vl1.Address, data []byte) erro
 	}
 	c.stats.FramesSent++
 	f := vl1.Frame{Network: net, EtherType: etherType, Payload: data}
-	c.send(e, vl1.AppendFrame(c.begin(e, to, vl1.VerbFrame), &f), false)
+	pkt := vl1.AppendFrame(c.begin(e, to, vl1.VerbFrame), &f)
+	if c.send(e, pkt, false) {
+		c.keepSent(pkt)
+	}
 	return nil
 }
 

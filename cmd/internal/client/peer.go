@@ -15,16 +15,17 @@ type peerEntry struct {
 // peer is another node, root or not: its key, what is known of it, and the table of paths to it. What every packet
 // needs comes first, as in a Client.
 type peer struct {
-	key                 vl1.Key
+	slots               []slot
+	lastReceive         int64 // any authentic packet, direct or relayed
+	lastNontrivial      int64 // frames and network configuration
+	lastTrusted         int64
+	lastPushOut         int64
 	root                bool // in the planet or a moon
 	proto, major, minor uint8
 	revision            uint16
-	slots               []slot
+	again               repetition
 
-	lastReceive    int64 // any authentic packet, direct or relayed
-	lastNontrivial int64 // frames and network configuration
-	lastTrusted    int64
-	lastPushOut    int64
+	key vl1.Key
 
 	id           vl1.Identity
 	lastVisit    int64 // when doPing last counted as full

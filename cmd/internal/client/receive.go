@@ -62,11 +62,12 @@ func (c *Client) process(e *Env, p *path, pkt vl1.Packet) {
 		c.waitFor(e, p, pkt)
 		return
 	}
-	if vl1.Dearmor(pkt, &r.key) != nil {
+	pkt, err := c.decrypt(e, r, pkt)
+	if err != nil {
 		c.stats.BadMAC++
 		return
 	}
-	pkt, err := vl1.Decompress(pkt, e.unpack[:])
+	pkt, err = vl1.Decompress(pkt, e.unpack[:])
 	if err != nil {
 		c.stats.Dropped++
 		return

@@ -125,13 +125,13 @@ func (c *Client) reply(e *Env, p *path, r *peer, pkt vl1.Packet) {
 }
 
 // send sends a packet wherever packets to its destination go now, or queues it until its identity is known.
-// The packet is not armored yet.
-func (c *Client) send(e *Env, pkt vl1.Packet, expect bool) {
+// The packet is not armored yet; it is if send reports true: that it went out.
+func (c *Client) send(e *Env, pkt vl1.Packet, expect bool) bool {
 	if pkt.Dest() == c.addr {
-		return
+		return false
 	}
 	if c.trySend(e, pkt, expect) {
-		return
+		return true
 	}
 	if len(c.txQueue) == 0 && len(c.rxQueue) == 0 {
 		c.nextQueue = e.Now + queuePeriod
@@ -145,23 +145,32 @@ func (c *Client) send(e *Env, pkt vl1.Packet, expect bool) {
 	if c.peer(dst) == nil {
 		c.requestWhois(e, dst)
 	}
+	return false
 }
 
-// trySend sends over the best path of the destination, else over that of the best root, else over an expired one.
+// trySend sends a packet by the route of its destination, if its identity and a way are known.
 func (c *Client) trySend(e *Env, pkt vl1.Packet, expect bool) bool {
 	r := c.peer(pkt.Dest())
 	if r == nil {
 		return false
 	}
-	via := r.best(e.Now, false)
+	via := c.route(e.Now, r)
 	if via == nil {
-		if _, via = c.upstreamPath(e.Now); via == nil {
-			if via = r.best(e.Now, true); via == nil {
-				return false
-			}
-		}
+		return false
 	}
 	c.seal(pkt, r, expect)
 	c.emitPacket(e, via, pkt)
 	return true
+}
+
+// route returns the path that packets to a peer take now: its best, else that of the best root, else an expired one. Nil
+// if there is none.
+func (c *Client) route(now int64, r *peer) *path {
+	if p := r.best(now, false); p != nil {
+		return p
+	}
+	if _, p := c.upstreamPath(now); p != nil {
+		return p
+	}
+	return r.best(now, true)
 }
