@@ -314,6 +314,9 @@ func (s source) RemoveMember(ctx context.Context, name string, o admin.RemoveOpt
 	case len(removal.Problems) > 0 && !o.Force:
 		return nil, refused(what, strings.Join(removal.Problems, "; "), "--force does it all the same")
 	}
+	if err := s.undisturbed(what, o.Force); err != nil {
+		return nil, err
+	}
 	answer, err := s.m.propose(ctx, &fsm.MemberRemove{ID: o2.ID, Force: o.Force})
 	if err := changed(what, answer, err); err != nil {
 		return nil, err

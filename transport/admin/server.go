@@ -52,6 +52,9 @@ func NewServer(source Source, log *slog.Logger) *Server {
 	if c, ok := source.(Cluster); ok {
 		s.clusterRoutes(c)
 	}
+	if o, ok := source.(Operations); ok {
+		s.operationRoutes(o)
+	}
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, &Error{
 			Status: http.StatusNotFound, What: r.Method + " " + r.URL.Path, Why: "no such route",

@@ -26,6 +26,8 @@
 //	PUT    /v1/settings/KEY                    body: the value as text, empty restores the default; answers Setting
 //	GET    /v1/planet/adoption                 Adoption
 //
+// and one that is an [Operations]: GET and POST /v1/operation.
+//
 // An answer that is not 2xx carries an [Error]. A list without its end line was cut short, and the client says so.
 //
 // Server's handler may be called from any number of goroutines and so calls the Source from many; [Server.Run] blocks

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"github.com/rootd/rootd/fsm"
+	"github.com/rootd/rootd/transport/admin"
+)
+
+var _ admin.Operations = source{}
+
+// Operation implements [admin.Operations].
+func (s source) Operation(context.Context) (*admin.Operation, error) {
+	state := s.m.fsm.View().State()
+	o := &state.Operation
+	a := &admin.Operation{History: []admin.OperationLine{}}
+	if o.ID != (fsm.OperationID{}) {
+		a.ID, a.Kind, a.By, a.Running = hex.EncodeToString(o.ID[:]), o.Kind, o.By, o.Running()
+		a.Began, a.Last = millis(o.Began), millis(o.Last)
+	}
+	for _, l := range state.OperationSteps {
+		a.History = append(a.History, admin.OperationLine{ID: hex.EncodeToString(l.ID[:]), At: millis(l.At), Text: l.Text})
+	}
+	return a, nil
+}
+
+// Operate implements [admin.Operations].
+func (s source) Operate(ctx context.Context, step admin.OperationStep) (*admin.Operation, error) {
+	const what = "take a step of an operation"
+	c := &fsm.Operate{Text: step.Text}
+	id, err := hex.DecodeString(step.ID)
+	if err != nil || len(id) != len(c.ID) {
+		return nil, refused(what, fmt.Sprintf("%q is not the ID of an operation", step.ID), "")
+	}
+	copy(c.ID[:], id)
+	switch step.Phase {
+	case admin.PhaseBegin:
+		c.Phase, c.What, c.By = fsm.OperationBegin, step.Kind, step.By
+	case admin.PhaseStep:
+		c.Phase = fsm.OperationGoOn
+	case admin.PhaseEnd:
+		c.Phase = fsm.OperationEnd
+	default:
+		return nil, refused(what, fmt.Sprintf("there is no phase %q", step.Phase), "")
+	}
+	answer, err := s.m.propose(ctx, c)
+	if err := changed(what, answer, err); err != nil {
+		return nil, err
+	}
+	return s.Operation(ctx)
+}
+
+// undisturbed refuses a change of the members while an operation works on all of them.
+func (s source) undisturbed(what string, force bool) error {
+	o := &s.m.fsm.View().State().Operation
+	if force || !o.Running() {
+		return nil
+	}
+	return refused(what, fmt.Sprintf("%s by %s is under way since %s", o.Kind, o.By, millis(o.Began).Format(time.DateTime)),
+		"wait until it has ended; if its tool was killed, rootctl upgrade --resume or --abandon ends it")
+}
