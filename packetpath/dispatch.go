@@ -193,7 +193,11 @@ func (w *worker) ok(s *session, at *path, p vl1.Packet, from origin) {
 		w.inc(Ignored)
 		return
 	}
-	if s.confirm(from, id, w.now) {
+	rtt, fresh := s.confirm(from, id, w.now)
+	if rtt != 0 {
+		w.measured(from.addr.Addr(), rtt)
+	}
+	if fresh {
 		w.inc(PathsConfirmed)
 		w.budget = unlimited
 		w.place(s, at, true)

@@ -22,6 +22,7 @@ func (w *worker) keep(ctx context.Context) {
 	tick := time.NewTicker(keeperTick)
 	defer tick.Stop()
 	shard, cleaned := 0, int64(0)
+	book := newRTTBook()
 	for {
 		select {
 		case <-ctx.Done():
@@ -29,10 +30,14 @@ func (w *worker) keep(ctx context.Context) {
 		case <-tick.C:
 		}
 		w.begin()
+		w.collectRTTs(book)
 		for range shardsPerTick {
-			w.root.sessions.each(shard, w.visit)
+			w.root.sessions.each(shard, func(s *session) { w.visit(s, book) })
 			shard = (shard + 1) % sessionShards
+			w.flush() // or what waits for the rest of the tick would look like distance
+			w.begin()
 		}
+		w.offerRTTs(book)
 		if w.now-cleaned > gatherCleaning {
 			cleaned = w.now
 			w.root.groups.Expire(w.now)
@@ -42,13 +47,14 @@ func (w *worker) keep(ctx context.Context) {
 }
 
 // visit does for one session what time asks for.
-func (w *worker) visit(s *session) {
+func (w *worker) visit(s *session, book *rttBook) {
 	w.add(PathsEvicted, s.expire(w.now))
 	if w.now-s.heard.Load() > sessionExpiry || w.disowned(s) {
 		w.root.sessions.remove(s)
 		return
 	}
 	w.keepWarm(s)
+	w.measure(s, book)
 }
 
 // disowned reports whether the log gave the session's address to another identity: the first validated one wins

@@ -39,7 +39,9 @@ type Options struct {
 	Version  Version
 	KeepWarm time.Duration // silence after which a peer's path is kept open by an ECHO; 0 is never
 	AES      bool          // encrypt with AES-GMAC-SIV for clients whose HELLO allows it; it is always understood
-	Moons    []Moon        // handed to clients that ask for them or hold an older version
+	// RoundTrips takes what this member measured and the log should know. It must not block, and may drop it. nil: nobody does.
+	RoundTrips func([]fsm.RoundTrip)
+	Moons      []Moon // handed to clients that ask for them or hold an older version
 }
 
 // Moon is a signed world that clients orbit beside their planet.
@@ -50,19 +52,22 @@ type Moon struct {
 
 // Root is the packet path of one member.
 type Root struct {
-	sockets   *Sockets
-	member    table.MemberID
-	link      func() LinkSender
-	fenced    atomic.Bool
-	self      *vl1.SecretIdentity
-	view      *fsm.View
-	sink      Sink
-	groups    *gather.Table
-	limits    Limits
-	version   Version
-	keepWarm  time.Duration
-	aes       bool
-	moons     map[uint64]Moon // by world ID; never changes
+	sockets  *Sockets
+	member   table.MemberID
+	link     func() LinkSender
+	fenced   atomic.Bool
+	self     *vl1.SecretIdentity
+	view     *fsm.View
+	sink     Sink
+	groups   *gather.Table
+	limits   Limits
+	version  Version
+	keepWarm time.Duration
+	aes      bool
+	moons    map[uint64]Moon // by world ID; never changes
+
+	roundTrips func([]fsm.RoundTrip)
+
 	started   time.Time
 	startedMS int64
 
@@ -75,8 +80,9 @@ type Root struct {
 	fragments *PrefixLimiter
 	sources   *EndpointLimiter
 
-	counting sync.Mutex // guards counters: the slice, not what it points to
+	counting sync.Mutex // guards counters and rings: the slices, not what they point to
 	counters []*counters
+	rings    []*rttRing
 
 	assembling sync.Mutex // guards assembler
 	assembler  *vl1.Assembler
@@ -87,7 +93,7 @@ func New(o Options) *Root {
 	now := time.Now()
 	r := &Root{
 		sockets: o.Sockets, member: o.Member, link: o.Link, self: o.Identity, view: o.View, sink: o.Sink, groups: o.Groups, limits: o.Limits, version: o.Version,
-		keepWarm: o.KeepWarm, aes: o.AES,
+		keepWarm: o.KeepWarm, aes: o.AES, roundTrips: o.RoundTrips,
 		started: now, startedMS: now.UnixMilli(),
 		sessions:  newSessionTable(o.Limits.MaxSessions),
 		queues:    queues{known: make(chan job, knownQueue), unknown: make(chan job, o.Limits.ValidationQueue)},

@@ -163,31 +163,33 @@ func (s *session) worst(now int64) int {
 	return worst
 }
 
-// confirm is called when the ECHO with the given ID was answered from there. It reports whether the path was
-// unconfirmed until now: then relays use it from now on, because the peer is certainly there.
-func (s *session) confirm(from origin, echoID uint64, now int64) (fresh bool) {
+// confirm is called when the ECHO with the given ID was answered from there. It returns the round trip in ms, 0 if that
+// was no answer, and whether the path was unconfirmed until now: then relays use it from now on, because the peer
+// is certainly there.
+func (s *session) confirm(from origin, echoID uint64, now int64) (rtt int64, fresh bool) {
 	p := s.bestFor(from.addr.Addr()).Load()
 	if p == nil || p.origin != from {
 		if p = s.find(from); p == nil {
-			return false
+			return 0, false
 		}
 	}
 	if echoID == 0 || !p.echoID.CompareAndSwap(echoID, 0) {
-		return false
+		return 0, false
 	}
 	p.missed.Store(0)
-	p.rtt.Store(max(1, now-p.echoed.Load()))
+	rtt = max(1, now-p.echoed.Load())
+	p.rtt.Store(rtt)
 	if p.confirmed.Load() {
-		return false
+		return rtt, false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p.confirmed.Swap(true) {
-		return false
+		return rtt, false
 	}
 	s.bestFor(p.addr.Addr()).Store(p)
 	s.best.Store(p)
-	return true
+	return rtt, true
 }
 
 func (s *session) find(from origin) *path {

@@ -33,6 +33,7 @@ type worker struct {
 	random *mathrand.ChaCha8
 	link   LinkSender // nil: this member is alone
 	sights []fsm.Sighting
+	rtts   *rttRing
 
 	now    int64 // ms, of this batch
 	budget int   // bytes that may still go back to an unconfirmed sender of the packet in hand
@@ -57,6 +58,7 @@ func (r *Root) newWorker(group int) *worker {
 		plain:    make([]byte, vl1.MaxPacket),
 		random:   mathrand.NewChaCha8(seed),
 		sights:   make([]fsm.Sighting, 0, 4*batchSize),
+		rtts:     &rttRing{},
 	}
 	for _, l := range r.sockets.listeners {
 		w.out = append(w.out, outbox{
@@ -70,6 +72,7 @@ func (r *Root) newWorker(group int) *worker {
 	r.counting.Lock()
 	defer r.counting.Unlock()
 	r.counters = append(r.counters, w.counters)
+	r.rings = append(r.rings, w.rtts)
 	return w
 }
 
