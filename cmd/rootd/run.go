@@ -48,6 +48,7 @@ type member struct {
 	replica   *replica.Replica
 	proposer  *propose.Proposer
 	sightings *epochSink
+	rtts      *rttProposer
 	root      *packetpath.Root
 	fenced    atomic.Bool // root is
 	leaving   atomic.Bool // this life is about to end, as it should
@@ -201,6 +202,7 @@ func (m *member) wire() error {
 	if m.cluster != nil {
 		link = func() packetpath.LinkSender { return m.cluster.link.NewSender() }
 	}
+	m.rtts = newRTTProposer(m.log, applier{m}, m.id, func() uint16 { return uint16(m.sightings.epoch.Load()) })
 	m.root = packetpath.New(packetpath.Options{
 		Member: m.id, Link: link, Sockets: m.sockets, Identity: m.dir.Identity, View: m.fsm.View(), Sink: m.sightings,
 		Groups: gather.New(gather.Options{MaxGroupsPerPeer: cfg.Multicast.GroupsPerPeer}),
@@ -219,6 +221,7 @@ func (m *member) wire() error {
 			MaxSessions:       cfg.Peers.MaxSessions,
 		},
 		Version: parseSoftwareVersion(build.Current().Version), KeepWarm: cfg.Peers.KeepWarm, AES: cfg.Crypto.AES, Moons: moons,
+		RoundTrips: m.rtts.offer,
 	})
 	if m.cluster != nil {
 		m.cluster.receiver = m.root.NewReceiver()
@@ -264,6 +267,7 @@ func (m *member) serve(ctx context.Context) error {
 	}
 	g.Go(func() error { return m.announce(serving) })
 	g.Go(func() error { return m.followPlanet(serving) })
+	g.Go(func() error { return m.rtts.run(serving) })
 	g.Go(func() error { return m.rates.run(serving, m.root, m.replica) })
 	g.Go(func() error { return admin.NewServer(source{m}, m.log).Run(asking, m.admin) })
 	if m.http != nil {
