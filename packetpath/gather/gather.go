@@ -80,18 +80,12 @@ type shard struct {
 	groups   map[Group]*group   // none is empty
 	at       map[pair]int32     // where in its group's members a peer is
 	networks map[uint64]int32   // pairs in a network
-	inside   map[netPeer]int32  // groups of a peer in a network
-	_        [64 - 8 - 4*8]byte // a cache line per shard
+	_        [64 - 8 - 3*8]byte // a cache line per shard
 }
 
 type pair struct {
 	group Group
 	peer  vl1.Address
-}
-
-type netPeer struct {
-	network uint64
-	peer    vl1.Address
 }
 
 // count holds how many groups some peers have.
@@ -111,7 +105,6 @@ func New(o Options) *Table {
 		t.shards[i].groups = make(map[Group]*group)
 		t.shards[i].at = make(map[pair]int32)
 		t.shards[i].networks = make(map[uint64]int32)
-		t.shards[i].inside = make(map[netPeer]int32)
 		t.counts[i].groups = make(map[vl1.Address]int32)
 	}
 	return t
@@ -150,7 +143,6 @@ func (t *Table) Like(peer vl1.Address, g Group, now int64) bool {
 	}
 	s.at[pair{g, peer}] = gr.add(peer, now)
 	s.networks[g.Network]++
-	s.inside[netPeer{g.Network, peer}]++
 	return true
 }
 
@@ -228,14 +220,6 @@ func below(state *uint64, n uint64) uint64 {
 	return hi
 }
 
-// LikesIn reports whether peer has a group in the network. One whose LIKEs have expired counts until they are removed.
-func (t *Table) LikesIn(network uint64, peer vl1.Address) bool {
-	s := t.shard(network)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.inside[netPeer{network, peer}] > 0
-}
-
 // Expire removes all pairs whose last LIKE is older than [Lifetime] and returns their number. It takes about 0.1 µs per
 // group, in 64 portions; every ten seconds or so is often enough.
 func (t *Table) Expire(now int64) int {
@@ -260,7 +244,6 @@ func (t *Table) expire(s *shard, g Group, gr *group, now int64) (removed int) {
 			s.at[pair{g, moved}] = to
 		}
 		decrement(s.networks, g.Network)
-		decrement(s.inside, netPeer{g.Network, peer})
 		c := t.count(peer)
 		c.mu.Lock()
 		decrement(c.groups, peer)

@@ -13,11 +13,13 @@ const (
 	firstRetry      = 250 * time.Millisecond
 	maxRetry        = 10 * time.Second
 	maxGeneration   = 1 << 31
+	offerBurst      = 64 // offers of a member that are taken at once
 )
 
 var (
 	errRemoved = errors.New("it has been removed meanwhile")
 	errFull    = errors.New("no room for another session")
+	errTooMany = errors.New("too many of them: it offers keys in a loop")
 )
 
 // HandleOffer takes the offer of a member, as its [Exchange] brought it, and returns the answer. The caller has made
@@ -46,6 +48,9 @@ func (l *Link) handleOffer(from uint16, offer []byte) ([]byte, error) {
 	case h.generation >= maxGeneration:
 		return nil, fmt.Errorf("generation %d: no member gets as far", h.generation)
 	}
+	if !l.takesOffer(m) {
+		return nil, errTooMany
+	}
 	own, err := newEphemeral()
 	if err != nil {
 		return nil, err
@@ -68,6 +73,19 @@ func (l *Link) handleOffer(from uint16, offer []byte) ([]byte, error) {
 		return nil, err
 	}
 	return answer, nil
+}
+
+// takesOffer bounds the key agreements that a member can make us do. A member in good order offers once in a probe interval at
+// most, and that only while it hears nothing.
+func (l *Link) takesOffer(m *member) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now, each := l.now(), int64(l.o.OfferInterval)
+	if m.offers = max(m.offers, now); m.offers-now > (offerBurst-1)*each {
+		return false
+	}
+	m.offers += each
+	return true
 }
 
 // reserve returns an index for a session with a member. The link is locked.

@@ -58,7 +58,7 @@ func newWired(tb testing.TB, keep int) *wired {
 	}
 	make2 := func(id uint16, c udp.Conn, exchange link.Exchange) *link.Link {
 		l, err := link.New(link.Options{
-			Self: id, Conns: []udp.Conn{c}, Exchange: exchange, RotatePackets: 1 << 40,
+			Self: id, Conns: []udp.Conn{c}, Exchange: exchange, RotatePackets: 1 << 40, OfferInterval: 1,
 			Handler: func(batch []link.Inbound) {
 				w.inbound += len(batch)
 				for _, in := range batch {

@@ -80,6 +80,9 @@ type Options struct {
 	// ProbeInterval is the time between two probes of a path, default 1 s. A path whose probes stay unanswered for
 	// three of them is dead; a member from which nothing is heard for so long is offered new keys.
 	ProbeInterval time.Duration
+	// OfferInterval is the time in which each other member may offer keys once in the long run, default 1 s; 64 offers are taken
+	// at once. What is more is refused before any key agreement.
+	OfferInterval time.Duration
 	// RotateAfter is the age at which keys are replaced, default 10 min. If that does not succeed they are used up to
 	// six times longer, then not at all.
 	RotateAfter time.Duration
@@ -157,6 +160,7 @@ func (o *Options) complete() error {
 	setDefault(&o.MTU, 1500)
 	setDefault(&o.Batch, 32)
 	setDefault(&o.ProbeInterval, time.Second)
+	setDefault(&o.OfferInterval, time.Second)
 	setDefault(&o.RotateAfter, 10*time.Minute)
 	setDefault(&o.RotatePackets, 1<<26)
 	setDefault(&o.Overlap, 30*time.Second)
@@ -183,7 +187,7 @@ func (o *Options) complete() error {
 		return errors.New("no way to agree on keys: give an Exchange")
 	case o.MTU < 1280 || o.MTU > 1500:
 		return fmt.Errorf("MTU %d: 1280 to 1500 bytes are possible", o.MTU)
-	case o.Batch < 0 || o.ProbeInterval < 0 || o.RotateAfter < 0 || o.Overlap < 0:
+	case o.Batch < 0 || o.ProbeInterval < 0 || o.OfferInterval < 0 || o.RotateAfter < 0 || o.Overlap < 0:
 		return errors.New("a negative size or time")
 	}
 	return nil

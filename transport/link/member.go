@@ -53,6 +53,7 @@ type member struct {
 	exchanging bool
 	failures   int   // exchanges in a row that came to nothing
 	nextTry    int64 // no exchange before this moment, link's clock
+	offers     int64 // link's clock when all offers that it made so far are paid for
 }
 
 // SetMembers says who the other members are. Those who stay keep their keys, and the measurements of endpoints that
