@@ -21,11 +21,12 @@ import (
 // Payload of a member set entry:
 //
 //	2    member, not 0
-//	1    which of the following are there, at least one: 0x01 drain, 0x02 weight, 0x04 vote, 0x08 priority; the others are 0
+//	1    which of the following are there, at least one: 0x01 drain, 0x02 weight, 0x04 vote, 0x08 priority, 0x10 position; the others are 0
 //	1    drain
 //	2    weight in ‰, not 0
 //	1    vote: 0 auto, 1 voter, 2 standby
 //	1    priority as leader
+//	6    position: unit vector, not zero
 const (
 	stepMask  = 0x07
 	stepV6    = 0x08
@@ -35,7 +36,8 @@ const (
 	setWeight   = 0x02
 	setVote     = 0x04
 	setPriority = 0x08
-	setAny      = setDrain | setWeight | setVote | setPriority
+	setPosition = 0x10
+	setAny      = setDrain | setWeight | setVote | setPriority | setPosition
 )
 
 // Kind implements [Command].
@@ -141,6 +143,9 @@ func (c *MemberSet) appendPayload(b []byte) ([]byte, error) {
 	if c.SetPriority {
 		fields |= setPriority
 	}
+	if c.Position.Known() {
+		fields |= setPosition
+	}
 	b = append(b, fields)
 	if c.SetDrain {
 		b = append(b, byte(c.Drain))
@@ -154,6 +159,9 @@ func (c *MemberSet) appendPayload(b []byte) ([]byte, error) {
 	if c.SetPriority {
 		b = append(b, c.Priority)
 	}
+	if c.Position.Known() {
+		b = appendUnit(b, c.Position)
+	}
 	return b, nil
 }
 
@@ -161,7 +169,7 @@ func (c *MemberSet) check() string {
 	switch {
 	case c.ID == 0:
 		return "member 0"
-	case !c.SetDrain && c.Weight == 0 && !c.SetVote && !c.SetPriority:
+	case !c.SetDrain && c.Weight == 0 && !c.SetVote && !c.SetPriority && !c.Position.Known():
 		return "nothing is set"
 	case c.Drain > DrainStopping || !c.SetDrain && c.Drain != DrainNone:
 		return "unknown drain"
@@ -169,6 +177,8 @@ func (c *MemberSet) check() string {
 		return "unknown vote"
 	case !c.SetPriority && c.Priority != 0:
 		return "a priority that is not set"
+	case !c.Position.Valid():
+		return "position is no unit vector"
 	}
 	return ""
 }
@@ -189,6 +199,11 @@ func readMemberSet(r *reader) *MemberSet {
 	}
 	if c.SetPriority = fields&setPriority != 0; c.SetPriority {
 		c.Priority = r.byte()
+	}
+	if fields&setPosition != 0 {
+		if c.Position = r.unit(); !c.Position.Known() {
+			r.fail("no position")
+		}
 	}
 	if why := c.check(); why != "" || fields&^setAny != 0 {
 		r.fail("malformed: " + why)

@@ -222,6 +222,7 @@ func commands() *rapid.Generator[fsm.Command] {
 			if c.SetPriority = rapid.Bool().Draw(t, "set priority"); c.SetPriority {
 				c.Priority = rapid.Uint8().Draw(t, "priority")
 			}
+			c.Position = units().Draw(t, "position")
 			return c
 		case 6, 7, 8, 9, 10:
 			return memberCommands().Draw(t, "about members")
@@ -344,6 +345,7 @@ func examples() []fsm.Command {
 			{Address: 5, Step: fsm.HandoffFailed, From: 2, Epoch: 1, Target: 1},
 		},
 		&fsm.MemberSet{ID: 2, SetDrain: true, Drain: fsm.DrainOperator, Weight: 500, SetVote: true, Vote: fsm.VoteAlways, SetPriority: true, Priority: 7},
+		&fsm.MemberSet{ID: 2, Position: geo.Point{Lat: -33.87, Lon: 151.21}.Unit()},
 		newEpoch(1, 9),
 		operation(3, fsm.OperationBegin),
 		operation(3, fsm.OperationEnd),

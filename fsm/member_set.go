@@ -5,9 +5,10 @@ import (
 	"net/netip"
 
 	"github.com/rootd/rootd/fsm/table"
+	"github.com/rootd/rootd/geo"
 )
 
-// MemberSet changes what operators decide about a member. Unknown: [ErrMemberUnknown].
+// MemberSet changes what operators decide about a member, and where it finds itself. Unknown: [ErrMemberUnknown].
 type MemberSet struct {
 	ID       table.MemberID
 	SetDrain bool // Drain is set
@@ -18,6 +19,8 @@ type MemberSet struct {
 	Vote        Vote
 	SetPriority bool // Priority is set
 	Priority    uint8
+
+	Position geo.Unit // where it is; unknown: stays as it is
 }
 
 // Vote is whether a member shall vote. The numbers are part of the log format.
@@ -129,6 +132,9 @@ func (f *FSM) memberSet(c *MemberSet) error {
 	}
 	if c.SetPriority {
 		m.Priority = c.Priority
+	}
+	if c.Position.Known() {
+		m.Position = c.Position
 	}
 	f.setMember(&m)
 	return nil

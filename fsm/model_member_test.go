@@ -9,6 +9,7 @@ import (
 
 	"github.com/rootd/rootd/fsm"
 	"github.com/rootd/rootd/fsm/table"
+	"github.com/rootd/rootd/geo"
 )
 
 // modelMember is what the model knows of a member.
@@ -22,6 +23,7 @@ type modelMember struct {
 	vote          fsm.Vote
 	priority      uint8
 	listed        bool // the generated planets have its endpoints
+	position      geo.Unit
 }
 
 // modelToken is what the model knows of a token.
@@ -68,6 +70,9 @@ func (m *model) member(c fsm.Command) {
 			}
 			if c.SetPriority {
 				x.priority = c.Priority
+			}
+			if c.Position.Known() {
+				x.position = c.Position
 			}
 			m.members[c.ID] = x
 		}
@@ -194,13 +199,16 @@ func (m *model) up(c *fsm.MemberUp) {
 	if c.Feature != 0 {
 		x.address, x.key = c.Address, c.KeyHash
 	}
+	if c.Position.Known() {
+		x.position = c.Position
+	}
 	m.members[c.ID] = x
 }
 
 func (m *model) compareMembers(t *rapid.T, st *fsm.State) {
 	got := map[table.MemberID]modelMember{}
 	for _, x := range st.Members {
-		got[x.ID] = modelMember{x.Epoch, x.Name, x.Address, x.KeyHash, x.Status, x.Up, x.LastReport, x.Drain, x.Vote, x.Priority, slices.Contains(x.Endpoints, listed4)}
+		got[x.ID] = modelMember{x.Epoch, x.Name, x.Address, x.KeyHash, x.Status, x.Up, x.LastReport, x.Drain, x.Vote, x.Priority, slices.Contains(x.Endpoints, listed4), x.Position}
 		for _, since := range []uint64{x.Planet4, x.Planet6} {
 			if want := m.planet; x.Status != fsm.StatusJoining && (since == want) != (m.members[x.ID].listed || want == 0) {
 				t.Fatalf("member %d is in the planet of %d, model has %v, %d", x.ID, since, m.members[x.ID].listed, want)

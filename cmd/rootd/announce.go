@@ -70,6 +70,7 @@ func (m *member) up(ctx context.Context) error {
 	if c := m.cluster; c != nil {
 		up.Address, up.KeyHash, up.Feature = c.address, c.mux.Self().KeyHash, build.FeatureLevel
 	}
+	up.Position, _ = m.atlas.here()
 	r, err := m.propose(ctx, up)
 	if err != nil {
 		return err

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"time"
+
+	"github.com/rootd/rootd/geo"
 )
 
 // Config is everything an operator can set, with the defaults of [DefaultConfig] where nothing was said. Every field
@@ -16,6 +18,8 @@ type Config struct {
 	Name      string           // this member's name; "" = host name
 	Listen    []netip.AddrPort // UDP sockets
 	Endpoints []netip.AddrPort // where clients reach this member, in planet order; none = guessed from the interfaces
+	Position  string           // latitude and longitude; "" = located by the endpoints
+	Geo       GeoConfig
 	Cluster   ClusterConfig
 	Admin     AdminConfig
 	HTTP      HTTPConfig
@@ -27,6 +31,12 @@ type Config struct {
 	Relay     RelayConfig
 	Multicast MulticastConfig
 	Planet    PlanetConfig
+}
+
+// GeoConfig is about where on the Earth peers are.
+type GeoConfig struct {
+	Database  string // path; "" = none
+	Overrides []geo.Override
 }
 
 // ClusterConfig is how members reach each other.

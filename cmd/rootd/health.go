@@ -104,6 +104,7 @@ func (h *health) observe() {
 		r.CPU = uint16(min(1000, float64(used.cpu-h.cpu)/float64(d)/float64(runtime.NumCPU())*1000))
 		r.PPS = uint32(float64(received-h.received) / d.Seconds())
 	}
+	r.Geo = m.atlas.database()
 	r.Load = r.CPU // what a member can carry is bounded by its processors first
 	h.cpu, h.received, h.at, h.report = used.cpu, received, now, r
 }

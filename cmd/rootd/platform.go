@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/signal"
 	"syscall"
 	"time"
 
@@ -24,6 +25,8 @@ type platform struct {
 	dialTCP     func(ctx context.Context, address string) (net.Conn, error)
 	listenAdmin func(path string) (net.Listener, error)
 	usage       func() usage
+	// reload is a channel on which the operator asks to read files again, and its end; nil: nobody asks.
+	reload func() (<-chan os.Signal, func())
 }
 
 // usage is what the process has used so far.
@@ -39,7 +42,14 @@ func thisMachine() *platform {
 			return net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
 		},
 		listenTCP: mux.ListenTCP, dialTCP: mux.DialTCP, listenAdmin: admin.Listen, usage: usageOfProcess,
+		reload: hangups,
 	}
+}
+
+func hangups() (<-chan os.Signal, func()) {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGHUP)
+	return c, func() { signal.Stop(c) }
 }
 
 func usageOfProcess() usage {

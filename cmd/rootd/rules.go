@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/rootd/rootd/cmd/internal/datadir"
+	"github.com/rootd/rootd/geo"
 	"github.com/rootd/rootd/packetpath/vl1"
 	"github.com/rootd/rootd/transport/join"
 )
@@ -30,6 +31,16 @@ func oneOf(words ...string) func(any) string {
 		}
 		return fmt.Sprintf("%q is none of %s", *p.(*string), strings.Join(words, ", "))
 	}
+}
+
+// position checks a latitude and longitude.
+func position(p any) string {
+	if s := *p.(*string); s != "" {
+		if _, err := geo.ParsePoint(s); err != nil {
+			return err.Error()
+		}
+	}
+	return ""
 }
 
 func memberName(p any) string {

@@ -49,6 +49,7 @@ type member struct {
 	proposer  *propose.Proposer
 	sightings *epochSink
 	rtts      *rttProposer
+	atlas     *atlas
 	root      *packetpath.Root
 	fenced    atomic.Bool // root is
 	leaving   atomic.Bool // this life is about to end, as it should
@@ -190,8 +191,9 @@ To use it, copy the planet to each client as "planet" in its home directory and 
 // wire joins the packet path to the log.
 func (m *member) wire() error {
 	cfg := m.cfg
+	m.atlas = newAtlas(m)
 	m.proposer = propose.New(propose.Options{
-		View: m.fsm.View(), Applier: applier{m}, Logger: m.log,
+		View: m.fsm.View(), Applier: applier{m}, Logger: m.log, Locator: m.atlas, Member: m.id,
 	})
 	moons, err := readMoons(m.dir.Path)
 	if err != nil {
@@ -268,6 +270,7 @@ func (m *member) serve(ctx context.Context) error {
 	g.Go(func() error { return m.announce(serving) })
 	g.Go(func() error { return m.followPlanet(serving) })
 	g.Go(func() error { return m.rtts.run(serving) })
+	g.Go(func() error { return m.atlas.run(serving) })
 	g.Go(func() error { return m.rates.run(serving, m.root, m.replica) })
 	g.Go(func() error { return admin.NewServer(source{m}, m.log).Run(asking, m.admin) })
 	if m.http != nil {

@@ -5,6 +5,8 @@ import (
 	"io"
 	"net/netip"
 	"strings"
+
+	"github.com/rootd/rootd/geo"
 )
 
 // setting is one row of [settings]: the only place where a setting is named and explained. The key is its path in the
@@ -23,6 +25,10 @@ func settings() []setting {
 		{"name", "Name of this member: letters, digits, dot and dash; empty takes the host name.", memberName, func(c *Config) any { return &c.Name }},
 		{"listen", "UDP addresses to serve; several addresses, ports and both families are fine.", listenList, func(c *Config) any { return &c.Listen }},
 		{"endpoints", "Public addresses of this member as they stand in the planet, in this order; empty guesses from the network interfaces.", endpointList, func(c *Config) any { return &c.Endpoints }},
+		{"position", "Where this member is, in degrees north and east, such as 52.37,4.89; empty locates its endpoints.", position, func(c *Config) any { return &c.Position }},
+
+		{"geo.database", "File of positions of addresses in the MaxMind City format (.mmdb); read again when it changes or on SIGHUP; empty for none.", nil, func(c *Config) any { return &c.Geo.Database }},
+		{"geo.overrides", "Places of prefixes of addresses, such as \"10.0.0.0/8 52.37,4.89,25 Amsterdam, NL\" (the third number is the radius in km); they win over the cluster's (rootctl config) and the database's.", nil, func(c *Config) any { return &c.Geo.Overrides }},
 
 		{"cluster.listen", "TCP and UDP address for the other members of a cluster, and for machines that join; \"off\" for none.", nil, func(c *Config) any { return &c.Cluster.Listen }},
 		{"cluster.address", "Host and port at which other members reach this one; empty takes the listen address, or guesses from the network interfaces.", clusterAddress, func(c *Config) any { return &c.Cluster.Address }},
@@ -89,6 +95,7 @@ func (s setting) section() string {
 func sections() map[string]string {
 	return map[string]string{
 		"":          "Who this member is and where it is reached.",
+		"geo":       "Where on the Earth peers are. What nothing knows is steered by measured round trips and load alone.",
 		"cluster":   "How members reach each other: TLS with certificates of the cluster's own authority; nothing else is answered.",
 		"admin":     "The socket that rootctl talks to. Its owner may do everything.",
 		"http":      "Metrics for Prometheus and health for load balancers and monitors.",
@@ -142,6 +149,8 @@ func placeholder(p any) string {
 		return "addr:port"
 	case *[]netip.AddrPort:
 		return "addr:port,..."
+	case *[]geo.Override:
+		return "prefix place;..."
 	case *uint64:
 		return "hex"
 	}

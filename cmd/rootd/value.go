@@ -1,14 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/rootd/rootd/geo"
 )
 
 // Bytes is a number of bytes, written as a plain number or with one of the units KiB, MiB, GiB.
@@ -68,11 +72,13 @@ func kind(p any) string {
 		return "address:port"
 	case *[]netip.AddrPort:
 		return "list of address:port"
+	case *[]geo.Override:
+		return "list of prefix and place"
 	}
 	panic(fmt.Sprintf("setting of type %T", p))
 }
 
-// setText sets *p from text as given to a flag. Lists are separated by commas.
+// setText sets *p from text as given to a flag. Lists are separated by commas, those of places by semicolons.
 func setText(p any, s string) error {
 	var err error
 	switch p := p.(type) {
@@ -119,6 +125,8 @@ func setText(p any, s string) error {
 			}
 			*p = append(*p, ap)
 		}
+	case *[]geo.Override:
+		*p, err = parseOverrides(s)
 	default:
 		panic(fmt.Sprintf("setting of type %T", p))
 	}
@@ -132,7 +140,7 @@ func setTOML(p, v any) error {
 		switch p.(type) {
 		case *bool, *int, *float64:
 			return fmt.Errorf("needs a %s, without quotes", kind(p))
-		case *[]netip.AddrPort:
+		case *[]netip.AddrPort, *[]geo.Override:
 			return fmt.Errorf(`needs a list: [%q]`, v)
 		}
 		return setText(p, v)
@@ -156,8 +164,13 @@ func setTOML(p, v any) error {
 			return setText(p, strconv.FormatFloat(v, 'g', -1, 64))
 		}
 	case []any:
-		if _, ok := p.(*[]netip.AddrPort); !ok {
-			break
+		separator := ","
+		switch p.(type) {
+		case *[]netip.AddrPort:
+		case *[]geo.Override:
+			separator = ";"
+		default:
+			return fmt.Errorf("needs %s", cmp.Or(exampleOf(p), "a "+kind(p)))
 		}
 		parts := make([]string, len(v))
 		for i, e := range v {
@@ -167,7 +180,7 @@ func setTOML(p, v any) error {
 			}
 			parts[i] = s
 		}
-		return setText(p, strings.Join(parts, ","))
+		return setText(p, strings.Join(parts, separator))
 	}
 	if example := exampleOf(p); example != "" {
 		return fmt.Errorf("needs %s", example)
@@ -191,6 +204,8 @@ func exampleOf(p any) string {
 		return `an address and port in quotes, such as "127.0.0.1:9994"`
 	case *[]netip.AddrPort:
 		return `a list of addresses with ports, such as ["0.0.0.0:9993", "[::]:9993"]`
+	case *[]geo.Override:
+		return `a list of places, such as ["10.0.0.0/8 52.37,4.89 Amsterdam, NL"]`
 	}
 	return ""
 }
@@ -228,6 +243,12 @@ func text(p any) string {
 			parts[i] = ap.String()
 		}
 		return strings.Join(parts, ",")
+	case *[]geo.Override:
+		parts := make([]string, len(*p))
+		for i, o := range *p {
+			parts[i] = o.String()
+		}
+		return strings.Join(parts, "; ")
 	}
 	panic(fmt.Sprintf("setting of type %T", p))
 }
@@ -243,8 +264,33 @@ func textTOML(p any) string {
 			parts[i] = strconv.Quote(ap.String())
 		}
 		return "[" + strings.Join(parts, ", ") + "]"
+	case *[]geo.Override:
+		parts := make([]string, len(*p))
+		for i, o := range *p {
+			parts[i] = strconv.Quote(o.String())
+		}
+		return "[" + strings.Join(parts, ", ") + "]"
 	}
 	return strconv.Quote(text(p))
+}
+
+// parseOverrides reads a list of places. Two for the same prefix are a mistake.
+func parseOverrides(s string) (list []geo.Override, err error) {
+	for part := range strings.SplitSeq(s, ";") {
+		if part = strings.TrimSpace(part); part == "" {
+			continue
+		}
+		o, e := geo.ParseOverride(part)
+		switch {
+		case e != nil:
+			err = errors.Join(err, e)
+		case slices.ContainsFunc(list, func(other geo.Override) bool { return other.Prefix == o.Prefix }):
+			err = errors.Join(err, fmt.Errorf("%s is there twice", o.Prefix))
+		default:
+			list = append(list, o)
+		}
+	}
+	return list, err
 }
 
 func parseAddrPort(s string) (netip.AddrPort, error) {
