@@ -19,7 +19,7 @@ BUILD    := github.com/rootd/rootd/cmd/internal/build
 
 .PHONY: help
 help: ## Print this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build rootd, rootctl, rootswarm and the demo into bin/
@@ -53,6 +53,10 @@ lint: ## Check format, vet, linters, import arrows
 .PHONY: soak
 soak: build ## Run the demo for long, with a member killed every 30 s [DURATION=1h] [CLIENTS=200]
 	@exec bin/demo -clients $(CLIENTS) -duration $(or $(DURATION),1h) -relay -kill-every 30s
+
+.PHONY: kill-restore
+kill-restore: ## Kill restores and recoveries at 200 random moments each, and look at what is left
+	@ROOTD_KILLS=200 $(GO) test ./cmd/internal/restore -run Killed -count 1 -v
 
 .PHONY: dist
 dist: ## Build release archives for linux, darwin and freebsd into dist/, reproducibly

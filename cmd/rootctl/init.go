@@ -25,6 +25,7 @@ type initOptions struct {
 	planet    string
 	key       string
 	worldID   string
+	from      initFrom
 }
 
 func newInit(e *env) *cobra.Command {
@@ -36,12 +37,23 @@ func newInit(e *env) *cobra.Command {
 			"authority of the cluster that others may join later (rootctl token create).\n\n" +
 			"It is safe to run twice, or again after it was interrupted: what is there is kept, never replaced.\n\n" +
 			"To take over a root that clients know already, give its --identity, and its --planet and signing --key too, " +
-			"so that clients need not be touched.",
+			"so that clients need not be touched.\n\n" +
+			"After a disaster, --from makes the first member of a cluster that is gone from an archive of it: same identity, planet key, peers and settings, in a " +
+			"new epoch. All other machines join as usual. Members of the old epoch that wake up are refused.",
 		Example: "  rootctl init --endpoint 203.0.113.1:9993 --endpoint [2001:db8::1]:9993\n" +
 			"  rootctl init --data-dir /srv/root --name ams --endpoint 203.0.113.1:9993\n" +
-			"  rootctl init --identity identity.secret --planet planet --key current.c25519",
+			"  rootctl init --identity identity.secret --planet planet --key current.c25519\n" +
+			"  rootctl init --from alice.rootd-snapshot --endpoint 203.0.113.9:9993 --dry-run",
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return initialize(cmd.Context(), e, o) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.from.path != "" {
+				return initializeFrom(cmd.Context(), e, o)
+			}
+			if o.from.given() {
+				return usageError("--address, --ca, --archive-key, --passphrase-file, --dry-run, --force and --yes go with --from")
+			}
+			return initialize(cmd.Context(), e, o)
+		},
 	}
 	f := c.Flags()
 	f.StringVar(&o.name, "name", "", "name of this member, default the host name")
@@ -51,6 +63,7 @@ func newInit(e *env) *cobra.Command {
 	f.StringVar(&o.planet, "planet", "", "take over this planet file; needs --identity")
 	f.StringVar(&o.key, "key", "", "take over this signing key (text, mkworld's .c25519, or a world definition with signingKey_SECRET)")
 	f.StringVar(&o.worldID, "world-id", "", "world ID of a new planet, hexadecimal, default random")
+	o.from.flags(c)
 	return c
 }
 

@@ -83,7 +83,7 @@ func (e *env) printRecovery(r *restore.Recovery) {
 		"survivor", fmt.Sprintf("%s, ID %d, %s", r.Name, r.Member, r.DataDir),
 		"peers", count(r.Peers),
 		"log", fmt.Sprintf("ends at index %s, at %s", count(r.Last), stamp(r.Time)),
-		"contents", r.StateHash,
+		"contents", r.Contents,
 	)
 	e.printf("! what the others committed after index %s (%s) is lost\n", count(r.Last), stamp(r.Time))
 	if n := r.Last - r.Committed; n > 0 {

@@ -1,10 +1,19 @@
 package main_test
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/rootd/rootd/cmd/internal/datadir"
 	"github.com/rootd/rootd/cmd/internal/procs"
+	"github.com/rootd/rootd/fsm"
+	"github.com/rootd/rootd/fsm/replica"
+	"github.com/rootd/rootd/snapshot"
 	"github.com/rootd/rootd/transport/admin"
 )
 
@@ -17,7 +26,12 @@ func TestRestore(t *testing.T) {
 	if err := procs.Build(longDeadline(t), b.dir, ".", "../rootctl"); err != nil {
 		t.Fatal(err)
 	}
-	t.Run("last survivor", b.lastSurvivor)
+	for name, run := range map[string]func(*testing.T){"last survivor": b.lastSurvivor, "new machines": b.newMachines} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // most of it is waiting until members are promoted
+			run(t)
+		})
+	}
 }
 
 // peopled is a cluster of three members with a peer at each.
@@ -132,8 +146,9 @@ func (f *fleet) joinAfter(at int) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	m := procs.MemberTest(f.T, f.binary, "-name", "n1")
-	if err := joinWith(longDeadline(f.T), m, "n1", made.Text); err != nil {
+	name := fmt.Sprint("n", len(f.members))
+	m := procs.MemberTest(f.T, f.binary, "-name", name)
+	if err := joinWith(longDeadline(f.T), m, name, made.Text); err != nil {
 		f.Fatal(err)
 	}
 	f.members = append(f.members, m)
@@ -145,5 +160,121 @@ func (f *fleet) joinAfter(at int) {
 	f.contents(at, n)
 	if s, err := f.admin(n).Status(f.Context()); err != nil || s.Raft.SnapshotIndex == 0 {
 		f.Errorf("it has no snapshot: %+v, %v", s, err)
+	}
+}
+
+// newMachines: all machines are lost; there is an archive.
+func (b binaries) newMachines(t *testing.T) {
+	f, peers := peopled(t, b)
+	before := f.contents(0, 1, 2)
+	archive := filepath.Join(t.TempDir(), "m1.rootd-snapshot")
+	passphrase := filepath.Join(t.TempDir(), "passphrase")
+	if err := os.WriteFile(passphrase, []byte("correct horse\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m := procs.MemberTest(t, b.rootd())
+	m.DataDir = filepath.Join(t.TempDir(), "new") // made by rootctl
+	initFrom := []string{
+		"init", "--from", archive, "--passphrase-file", passphrase, "--name", "r1", "--endpoint", m.UDP.String(), "--address", m.Cluster.String(),
+		"--data-dir", m.DataDir, "--yes",
+	}
+	refused := func(want string, args ...string) {
+		t.Helper()
+		p := procs.StartTest(t, procs.Command{Path: b.rootctl(), Args: append(slices.Clone(initFrom), args...)})
+		code, err := p.Wait(deadline(t))
+		if err != nil || code != 1 || !strings.Contains(p.Output(), want) {
+			t.Errorf("init --from: exit code %d, %v, want %q:\n%s", code, err, want, p.Output())
+		}
+	}
+	f.members[0].Kill()
+	save(t, f.members[0].DataDir, archive, "correct horse")
+	refused("is alive: [m2 m3] answer")
+	f.members[1].Kill()
+	f.members[2].Kill()
+	if err := os.WriteFile(passphrase, []byte("wrong\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refused("the passphrase is wrong")
+	if err := os.WriteFile(passphrase, []byte("correct horse\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	// An old member is up, and does not know where the new cluster is: that tells it.
+	f.start(2)
+	old := f.members[2].Process()
+	if err := old.WaitOutput(deadline(t), "msg=serving"); err != nil {
+		t.Fatal(err)
+	}
+	p := procs.StartTest(t, procs.Command{Path: b.rootctl(), Args: initFrom})
+	if code, err := p.Wait(deadline(t)); err != nil || code != 0 {
+		t.Fatalf("exit code %d, %v", code, err)
+	}
+	t.Logf("rootctl init --from:\n%s", p.Output())
+	f.members = append(f.members, m)
+	began := time.Now()
+	f.start(3)
+	if err := m.WaitReady(longDeadline(t)); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("serves after %v", time.Since(began).Round(time.Millisecond))
+	if after := f.contents(3); after != before {
+		t.Errorf("contents %s, before %s", after, before)
+	}
+	code, err := old.Wait(longDeadline(t))
+	if err != nil || code != 1 || !strings.Contains(old.Output(), "epoch 0 of the cluster; member 4 (r1) is of epoch 1.") {
+		t.Errorf("the old member: exit code %d, %v; it said:\n%s", code, err, old.Output())
+	}
+	if err := m.Process().WaitOutput(deadline(t), "it was told to stop"); err != nil {
+		t.Error(err)
+	}
+
+	f.joinAfter(3)
+	f.joinAfter(3)
+	planet := readPlanet(t, m)
+	if err := readPlanet(t, f.members[0]).ReplacedBy(planet); err != nil {
+		t.Errorf("clients would not take the new planet: %v", err)
+	}
+	d := devices(t, 4, planet, m.UDP)[3]
+	d.hello(t)
+	for _, other := range peers {
+		if got := d.whois(t, other.id.Address); got != other.id.Identity {
+			t.Errorf("WHOIS: %v", got)
+		}
+	}
+}
+
+// save makes an archive of the directory of a member that does not run.
+func save(t *testing.T, dir, archive, passphrase string) {
+	t.Helper()
+	d, err := datadir.Read(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := fsm.New(fsm.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	survey, err := replica.Examine(replica.Options{Dir: d.RaftDir(), FSM: m})
+	if err != nil {
+		t.Fatal(err)
+	}
+	frozen, err := m.Freeze()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer frozen.Release()
+	seal, err := snapshot.SealWith(passphrase)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.Create(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	meta := snapshot.Describe(frozen.State())
+	meta.Term, meta.Member = survey.Term, d.Meta.Name
+	if _, err := snapshot.Write(file, meta, frozen.Write, snapshot.Secrets{Identity: d.Identity, Authority: d.Authority, PlanetKey: d.SigningKey}, seal); err != nil {
+		t.Fatal(err)
 	}
 }

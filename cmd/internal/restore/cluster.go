@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"sync"
 	"time"
@@ -179,18 +178,4 @@ func planetOf(st *fsm.State, raw []byte, next *admin.NextPlanet) Planet {
 		p.Changes, p.Added, p.Removed = next.Changed(), next.Added, next.Removed
 	}
 	return p
-}
-
-// progress counts what is read.
-type progress struct {
-	r    io.Reader
-	note func(n int64)
-}
-
-func (p *progress) Read(b []byte) (int, error) {
-	n, err := p.r.Read(b)
-	if p.note != nil {
-		p.note(int64(n))
-	}
-	return n, err
 }

@@ -41,7 +41,7 @@ type Recovery struct {
 	Peers       int       `json:"peers"`
 	Others      []Other   `json:"others"`
 	Planet      Planet    `json:"planet"`
-	StateHash   string    `json:"contents_hash"` // of what stays the same
+	Contents    string    `json:"contents_hash"` // of what stays the same
 	Done        bool      `json:"done"`
 	Kept        string    `json:"old_log,omitempty"` // where the old log is
 }
@@ -113,7 +113,7 @@ func (o MemberOptions) look(ctx context.Context, d *datadir.Dir, f *fsm.FSM) (*w
 	w := &work{before: pki.Epoch(st.Cluster.Epoch), survey: s, self: member{id: uint16(m.ID), name: m.Name, address: m.Address, endpoints: m.Endpoints}}
 	w.plan = &Recovery{
 		DataDir: d.Path, Cluster: d.Meta.Cluster, ClusterName: st.Cluster.Name, Root: st.Cluster.Root.Address.String(), Name: m.Name, Member: uint16(m.ID),
-		Epoch: w.before.String(), Committed: s.Committed, Last: s.Last, Time: time.UnixMilli(st.Time).UTC(), Peers: st.Peers, StateHash: st.Contents().String(),
+		Epoch: w.before.String(), Committed: s.Committed, Last: s.Last, Time: time.UnixMilli(st.Time).UTC(), Peers: st.Peers, Contents: st.Contents().String(),
 		Others: others(ctx, st, uint16(m.ID), d.Keys.Credential.Self().CA),
 	}
 	_, next, err := w.self.planet(st, nil, o.Now())
