@@ -50,6 +50,7 @@ func arrows() []row {
 		{pkg: "cmd/internal/layout"},
 		{pkg: "cmd/internal/procs"},
 		{pkg: "cmd/internal/rollout"},
+		{pkg: "cmd/internal/rollout"},
 		{pkg: "cmd/internal/restore", may: []string{"snapshot", "fsm", "fsm/*", "transport/*", "cmd/internal/datadir"}},
 		{pkg: "cmd/internal/demo", may: []string{"cmd/internal/procs", "transport/admin"}},
 
