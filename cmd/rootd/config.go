@@ -66,6 +66,7 @@ type UDPConfig struct {
 	Workers       int // sockets (and workers) per listen address; 0 = one per CPU, see [Config.Workers]
 	ReceiveBuffer Bytes
 	SendBuffer    Bytes
+	Offload       bool // datagrams of one sender, or to one destination, pass the kernel together
 }
 
 // CryptoConfig chooses cipher suites.
@@ -127,7 +128,7 @@ func DefaultConfig() Config {
 		Cluster: ClusterConfig{Listen: netip.MustParseAddrPort("0.0.0.0:9995")},
 		HTTP:    HTTPConfig{Listen: netip.MustParseAddrPort("127.0.0.1:9994")},
 		Log:     LogConfig{Level: slog.LevelInfo, Format: "text"},
-		UDP:     UDPConfig{ReceiveBuffer: 8 << 20, SendBuffer: 8 << 20},
+		UDP:     UDPConfig{ReceiveBuffer: 8 << 20, SendBuffer: 8 << 20, Offload: true},
 		Crypto:  CryptoConfig{},
 		Peers: PeersConfig{
 			KeepWarm: 25 * time.Second, MaxSessions: 1_000_000, HugePages: true,

@@ -49,6 +49,8 @@ func memberMetrics() []memberMetric {
 		{"socket_rejected_packets_total", counter, "Datagrams that the kernel refused to send.", func(s *packetpath.SocketStats) float64 { return float64(s.Rejected) }},
 		{"socket_segmented_packets_total", counter, "Datagrams that were handed to the kernel many at a time, as one run to one peer.", func(s *packetpath.SocketStats) float64 { return float64(s.Segmented) }},
 		{"socket_coalesced_packets_total", counter, "Datagrams that the kernel handed over many at a time, as one run of one peer.", func(s *packetpath.SocketStats) float64 { return float64(s.Coalesced) }},
+		{"socket_gro", gauge, "Sockets of the address that get datagrams joined; 0 if the kernel cannot do it, or udp.offload is off.", func(s *packetpath.SocketStats) float64 { return yes(s.CanCoalesce) }},
+		{"socket_gso", gauge, "Sockets of the address that send datagrams joined; 0 if the kernel or the device cannot do it, or udp.offload is off.", func(s *packetpath.SocketStats) float64 { return yes(s.CanSegment) }},
 		{"socket_receive_buffer_bytes", gauge, "Receive buffer that the kernel granted, all sockets of the address together.", func(s *packetpath.SocketStats) float64 { return float64(s.RecvBuffer) }},
 	} {
 		add(c.name, c.kind, c.help, []string{"listen"}, func(m *member) []sample { return perListen(m, c.f) })

@@ -84,6 +84,7 @@ func (m *member) open(ctx context.Context, stderr io.Writer) error {
 	}
 	if m.sockets, err = packetpath.Listen(cfg.Listen, cfg.Workers(), m.platform.listenUDP, udp.Options{
 		RecvBuffer: int(cfg.UDP.ReceiveBuffer), SendBuffer: int(cfg.UDP.SendBuffer),
+		Coalesce: cfg.UDP.Offload, Alone: !cfg.UDP.Offload,
 	}); err != nil {
 		return hint(err, syscall.EADDRINUSE, "stop what uses the port (another rootd, zerotier-one), or choose another one with -listen")
 	}

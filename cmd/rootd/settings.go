@@ -41,6 +41,7 @@ func settings() []setting {
 		{"udp.workers", "Sockets, each with its worker, per listen address; 0 is one per CPU.", between(0, 1024), func(c *Config) any { return &c.UDP.Workers }},
 		{"udp.receive_buffer", "Receive buffer of a socket; the kernel may grant less.", between(64<<10, 1<<30), func(c *Config) any { return &c.UDP.ReceiveBuffer }},
 		{"udp.send_buffer", "Send buffer of a socket; the kernel may grant less.", between(64<<10, 1<<30), func(c *Config) any { return &c.UDP.SendBuffer }},
+		{"udp.offload", "Let datagrams that come in a row from one sender, or go to one destination, pass the kernel together (UDP_GRO, UDP_SEGMENT) where it can do that.", nil, func(c *Config) any { return &c.UDP.Offload }},
 
 		{"crypto.aes", "Encrypt with AES-GMAC-SIV for clients whose HELLO allows it; it is understood either way, and all members must agree.", nil, func(c *Config) any { return &c.Crypto.AES }},
 

@@ -7,8 +7,11 @@ import (
 )
 
 const (
-	jointBuffers = 16      // per call
+	jointBuffers = maxCall // per call
 	jointSize    = 1 << 16 // the largest that the kernel makes
+	// jointStride is from one buffer to the next: not a power of two, or the beginnings of all buffers, which is all
+	// that most datagrams fill, would share a few places of the cache.
+	jointStride = jointSize + 4096 + 64
 )
 
 // joint is the part of a receiver that knows joined datagrams (UDP_GRO): those of one sender and size, the last may be
@@ -30,9 +33,9 @@ func (r *receiver) receiveJoint(fd uintptr) bool {
 	j := &r.joint
 	if j.buffers == nil {
 		r.grow(jointBuffers)
-		all := make([]byte, jointBuffers*jointSize)
+		all := make([]byte, jointBuffers*jointStride)
 		for i := range jointBuffers {
-			j.buffers = append(j.buffers, all[i*jointSize:(i+1)*jointSize])
+			j.buffers = append(j.buffers, all[i*jointStride:][:jointSize:jointSize])
 			r.slots[i].point(j.buffers[i])
 		}
 	}

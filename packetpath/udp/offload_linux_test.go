@@ -217,3 +217,21 @@ func BenchmarkRuns(b *testing.B) {
 		})
 	}
 }
+
+// A socket that is told to sends nothing in runs, and says what it can do.
+func TestAlone(t *testing.T) {
+	a := listen(t, udp.Listen, netip.AddrPortFrom(v4, 0), udp.Options{Alone: true})
+	b := listen(t, udp.Listen, netip.AddrPortFrom(v4, 0), udp.Options{Coalesce: true})
+	send(t, a, numbered(20, b.LocalAddr())...)
+	for i, m := range receive(t, b, 20) {
+		if binary.BigEndian.Uint32(m.Buf) != uint32(i) {
+			t.Errorf("message %d: %x", i, m.Buf[:m.N])
+		}
+	}
+	if s := a.Stats(); s.Segmented != 0 || s.CanSegment {
+		t.Errorf("%d messages left in runs, can: %v; want none, and no", s.Segmented, s.CanSegment)
+	}
+	if s := b.Stats(); s.Coalesced != 0 || !s.CanCoalesce {
+		t.Errorf("%d messages came in runs, can: %v; want none, and yes", s.Coalesced, s.CanCoalesce)
+	}
+}

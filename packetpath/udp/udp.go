@@ -87,8 +87,11 @@ type Options struct {
 	// kernel may grant less: see [Stats].
 	RecvBuffer, SendBuffer int
 	// Coalesce lets the kernel join datagrams that come in a row from one sender (UDP_GRO), where it can. The socket
-	// then needs up to a megabyte of memory, and copies each datagram once more: it pays where runs are the rule.
+	// then needs up to two megabytes of memory, and copies each datagram once more, which is a hundredth of what the
+	// kernel does for it.
 	Coalesce bool
+	// Alone makes every datagram leave with a header of its own, never in a run.
+	Alone bool
 	// NoWait makes Read return at once, with 0 messages, when nothing is there: for a caller that looks at its sockets
 	// at times of its own choosing. No arrival wakes anybody then, which is most of what a datagram costs a process
 	// that is not busy.
@@ -108,6 +111,8 @@ type Stats struct {
 	SendFull               uint64 // messages dropped because the send buffer was full
 	Segmented              uint64 // messages sent in runs
 	Coalesced              uint64 // datagrams received in runs
+	CanSegment             bool   // the kernel takes runs; it may be found out later that it does not
+	CanCoalesce            bool   // the kernel hands out runs, and may
 }
 
 // ErrReusePort is returned for [Options.ReusePort] where the system cannot spread peers over sockets.

@@ -130,7 +130,7 @@ func (c *conn) setOptions(fd int, o Options) error {
 	}
 	// Kernels older than 4.18 and 5.0 say no: then every datagram comes and goes alone.
 	_, err := unix.GetsockoptInt(fd, unix.SOL_UDP, unix.UDP_SEGMENT)
-	c.segment.Store(err == nil)
+	c.segment.Store(err == nil && !o.Alone)
 	c.coalesce = o.Coalesce && unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_GRO, 1) == nil
 	c.recvBuffer = setBuffer(fd, o.RecvBuffer, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF)
 	c.sendBuffer = setBuffer(fd, o.SendBuffer, unix.SO_SNDBUFFORCE, unix.SO_SNDBUF)
@@ -196,6 +196,7 @@ func (c *conn) Stats() Stats {
 		Overflowed: c.overflowed.Load(), Truncated: c.truncated.Load(), RecvErrors: c.recvErrors.Load(),
 		Rejected: c.rejected.Load(), SendFull: c.sendFull.Load(),
 		Segmented: c.segmented.Load(), Coalesced: c.coalesced.Load(),
+		CanSegment: c.segment.Load(), CanCoalesce: c.coalesce,
 	}
 }
 
