@@ -19,6 +19,7 @@ import (
 
 	"github.com/rootd/rootd/cmd/internal/build"
 	"github.com/rootd/rootd/cmd/internal/datadir"
+	"github.com/rootd/rootd/cmd/internal/greet"
 	"github.com/rootd/rootd/fsm"
 	"github.com/rootd/rootd/fsm/propose"
 	"github.com/rootd/rootd/fsm/replica"
@@ -72,7 +73,7 @@ func run(ctx context.Context, cfg *Config, stderr io.Writer) (err error) {
 }
 
 func newMember(cfg *Config, p *platform, log *slog.Logger) *member {
-	return &member{cfg: cfg, platform: p, name: cfg.MemberName(), log: log, started: time.Now(), prober: prober{dial: p.dialUDP}}
+	return &member{cfg: cfg, platform: p, name: cfg.MemberName(), log: log, started: time.Now(), prober: prober{greet.New(p.dialUDP)}}
 }
 
 func (m *member) open(ctx context.Context, stderr io.Writer) error {

@@ -153,7 +153,7 @@ func (h *host) start() {
 	log := slog.New(slog.NewTextHandler(h.said, &slog.HandlerOptions{Level: slog.LevelInfo})).With("life", h.lives)
 	h.lives++
 	l.member = newMember(&cfg, l.platform(), log)
-	l.prober.id = identities(w, identityOfProbers+h.number, 1)[0]
+	l.prober.greeter.Become(identities(w, identityOfProbers+h.number, 1)[0])
 	ctx, cancel := context.WithCancel(context.Background())
 	l.cancel = cancel
 	if err := l.open(ctx, io.Discard); err != nil {

@@ -49,16 +49,18 @@ func arrows() []row {
 		{pkg: "cmd/internal/datadir"},
 		{pkg: "cmd/internal/layout"},
 		{pkg: "cmd/internal/procs"},
+		{pkg: "cmd/internal/greet"},
 		{pkg: "cmd/internal/rollout"},
+		{pkg: "cmd/internal/greet"},
 		{pkg: "cmd/internal/rollout"},
 		{pkg: "cmd/internal/restore", may: []string{"snapshot", "fsm", "fsm/*", "transport/*", "cmd/internal/datadir"}},
 		{pkg: "cmd/internal/demo", may: []string{"cmd/internal/procs", "transport/admin"}},
 
-		{pkg: "cmd/rootctl", may: []string{"transport/admin", "transport/join", "snapshot", "cmd/internal/datadir", "cmd/internal/restore", "cmd/internal/rollout"}, tests: []string{"cmd/internal/procs", "transport/mux"}},
+		{pkg: "cmd/rootctl", may: []string{"transport/admin", "transport/join", "snapshot", "cmd/internal/datadir", "cmd/internal/restore", "cmd/internal/rollout", "cmd/internal/greet"}, tests: []string{"cmd/internal/procs", "transport/mux"}},
 		{pkg: "cmd/rootswarm", may: []string{"cmd/internal/client", "cmd/internal/client/sim"}, tests: []string{"cmd/internal/procs"}},
 		{
 			pkg:   "cmd/rootd",
-			may:   []string{"fsm", "fsm/*", "packetpath", "packetpath/*", "transport/*", "geo/*", "snapshot", "snapshot/*", "cmd/internal/datadir"},
+			may:   []string{"fsm", "fsm/*", "packetpath", "packetpath/*", "transport/*", "geo/*", "snapshot", "snapshot/*", "cmd/internal/datadir", "cmd/internal/greet"},
 			tests: []string{"cmd/internal/procs", "cmd/internal/client"},
 		},
 	}
