@@ -78,6 +78,8 @@ func (f *FSM) command(c Command) Response {
 		return Response{Err: f.newEpoch(c)}
 	case *Backup:
 		f.backup(c)
+	case *SetOperator:
+		return Response{Err: f.setOperator(c)}
 	case *Operate:
 		return Response{Err: f.operate(c)}
 	case *MemberSet:

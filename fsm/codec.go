@@ -132,6 +132,8 @@ func (d *decoder) decode(b []byte) (Entry, error) {
 		c = readNewEpoch(&r)
 	case KindBackup:
 		c = readBackup(&r)
+	case KindOperator:
+		c = readOperator(&r)
 	}
 	if err := r.end(); err != nil {
 		return Entry{}, fmt.Errorf("%s entry: %w", kind, err)

@@ -51,6 +51,7 @@ func TestEntriesAreWhatTheDocumentationDraws(t *testing.T) {
 		"new epoch":   {&fsm.NewEpoch{Epoch: fsm.Epoch{Number: 2, ID: [8]byte{5}}, ID: 2, KeyHash: fsm.KeyHash{9}, Feature: 3, Name: "x", Address: "a:1", Version: "v"}, "00000002 05" + zeroes(7) + "0002 09" + zeroes(31) + "0003 01 78 03 613a31 01 76 00"},
 		"round trips": {&fsm.RoundTrips{Member: 2, Epoch: 3, Rows: []fsm.RoundTrip{{Area: area(1, false), N: 4, Micros: 5, Dev: 6}}}, "0002 0003 0001 0a00010000000001 0004 00000005 00000006"},
 		"vote set":    {&fsm.MemberSet{ID: 2, SetVote: true, Vote: fsm.VoteStandby, SetPriority: true, Priority: 9}, "0002 0c 02 09"},
+		"operator":    {&fsm.SetOperator{KeyHash: fsm.KeyHash{9}, Name: "x", Expires: 5, ReadOnly: true}, "09" + zeroes(31) + "0000000000000005 01 01 78"},
 		"backup":      {&fsm.Backup{Index: 6, Taken: 7, Holds: 5, PlanetKey: [32]byte{9}, Where: "x"}, "0000000000000006 0000000000000007 05 09" + zeroes(31) + "01 78"},
 		"operate":     {&fsm.Operate{ID: fsm.OperationID{1}, Phase: fsm.OperationBegin, What: "u", By: "b", Text: "xy"}, "01" + zeroes(7) + "01 01 75 01 62 0002 7879"},
 		"operate on":  {&fsm.Operate{ID: fsm.OperationID{1}, Phase: fsm.OperationGoOn}, "01" + zeroes(7) + "02 0000"},

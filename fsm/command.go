@@ -79,6 +79,7 @@ const (
 	KindNewEpoch   Kind = 18
 	KindOperate    Kind = 19
 	KindBackup     Kind = 20
+	KindOperator   Kind = 21
 )
 
 // String returns the kind as logs and metrics name it.
@@ -122,6 +123,8 @@ func (k Kind) String() string {
 		return "operate"
 	case KindBackup:
 		return "backup"
+	case KindOperator:
+		return "operator"
 	}
 	return "unknown"
 }
@@ -130,7 +133,7 @@ func (k Kind) String() string {
 func (k Kind) known() bool { return k.String() != "unknown" }
 
 // Command is the meaning of one log entry: one of [Bootstrap], [Changes], [KeepAlive], [Expire], [PublishPlanet],
-// [Set], [Handoffs], [RoundTrips], [Operate], [Backup], and those about members: [TokenCreate], [TokenRevoke], [MemberJoin], [MemberUp], [Health], [MemberDown],
+// [Set], [Handoffs], [RoundTrips], [Operate], [Backup], [SetOperator], and those about members: [TokenCreate], [TokenRevoke], [MemberJoin], [MemberUp], [Health], [MemberDown],
 // [MemberRemove], [MemberSet] and [NewEpoch].
 type Command interface {
 	// Kind is the number that stands for the type of command in the log.

@@ -83,7 +83,7 @@ func (f *FSM) newEpoch(c *NewEpoch) error {
 			st.Removed = slices.Insert(st.Removed, at, Removed{ID: o.ID, Name: o.Name, KeyHash: o.KeyHash, At: st.Time})
 		}
 	}
-	st.Members, st.Tokens, st.HealthTime = []Member{m}, nil, 0
+	st.Members, st.Tokens, st.Operators, st.HealthTime = []Member{m}, nil, nil, 0
 	st.Operation.Over = st.Operation.ID != OperationID{} // its tool knew the members of before
 	st.RTTs = st.RTTs.only(st.Members)
 	st.Cluster.Epoch, st.Cluster.Restored = c.Epoch, st.Time

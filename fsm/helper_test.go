@@ -260,7 +260,9 @@ func memberCommands() *rapid.Generator[fsm.Command] {
 	return rapid.Custom(func(t *rapid.T) fsm.Command {
 		id := memberIDs().Draw(t, "id")
 		epoch := rapid.Uint16Range(1, 3).Draw(t, "epoch")
-		switch rapid.IntRange(0, 12).Draw(t, "what") {
+		switch rapid.IntRange(0, 13).Draw(t, "what") {
+		case 13:
+			return &fsm.SetOperator{KeyHash: fsm.KeyHash{byte(id)}, Name: "x", Expires: began + rapid.Int64Range(-1, 100_000).Draw(t, "expires"), ReadOnly: epoch == 1}
 		case 11:
 			return operation(rapid.Byte().Filter(func(n byte) bool { return n != 0 }).Draw(t, "operation"), fsm.OperationPhase(rapid.IntRange(1, 3).Draw(t, "phase")))
 		case 12:
@@ -327,6 +329,7 @@ func examples() []fsm.Command {
 		&fsm.Expire{Cutoff: 77, Addresses: []vl1.Address{5}},
 		&fsm.PublishPlanet{World: []byte{1, 2, 3}},
 		&fsm.Set{Key: "peer_expiry", Value: "48h"},
+		&fsm.SetOperator{KeyHash: fsm.KeyHash{9}, Name: "ann", Expires: began + 1},
 		&fsm.MemberUp{ID: 2, Name: "nyc", Version: "0.2", Address: "[2001:db8::2]:9995", KeyHash: fsm.KeyHash{2}, Feature: 1},
 		&fsm.MemberUp{ID: 3, Name: "syd", Position: geo.Point{Lat: -33.87, Lon: 151.21}.Unit()},
 		&fsm.TokenCreate{ID: fsm.TokenID{7}, SecretHash: [32]byte{8}, Expires: began, Name: "for nyc"},

@@ -132,6 +132,7 @@ func (m *model) restored(c *fsm.NewEpoch) {
 			return
 		}
 	}
+	clear(m.operators)
 	for id, o := range m.members {
 		if id != c.ID {
 			m.removed[id] = o.key

@@ -2,6 +2,7 @@ package fsm_test
 
 import (
 	"bytes"
+	"maps"
 	"net/netip"
 	"testing"
 
@@ -17,18 +18,19 @@ import (
 
 // model is the state machine as one would write it without thinking of speed.
 type model struct {
-	time     int64
-	peers    map[vl1.Address]table.Record
-	members  map[table.MemberID]modelMember
-	removed  map[table.MemberID]fsm.KeyHash
-	tokens   map[fsm.TokenID]modelToken
-	health   int64
-	maxPeers int
-	planet   uint64
-	rtts     map[rttKey]geo.RTT
-	place    string // of 10.0.0.0/8
-	restores byte   // epoch of the cluster
-	backups  []fsm.Backup
+	time      int64
+	peers     map[vl1.Address]table.Record
+	members   map[table.MemberID]modelMember
+	removed   map[table.MemberID]fsm.KeyHash
+	tokens    map[fsm.TokenID]modelToken
+	health    int64
+	maxPeers  int
+	planet    uint64
+	rtts      map[rttKey]geo.RTT
+	place     string // of 10.0.0.0/8
+	restores  byte   // epoch of the cluster
+	backups   []fsm.Backup
+	operators map[fsm.KeyHash]fsm.Operator
 
 	operation fsm.OperationID
 	running   bool
@@ -76,6 +78,13 @@ func (m *model) apply(c fsm.Command, ms int64) {
 		}
 	case *fsm.RoundTrips:
 		m.roundTrips(c)
+	case *fsm.SetOperator:
+		maps.DeleteFunc(m.operators, func(k fsm.KeyHash, o fsm.Operator) bool {
+			return k == c.KeyHash || c.Expires > m.time && o.Expires <= m.time
+		})
+		if c.Expires > m.time {
+			m.operators[c.KeyHash] = *c
+		}
 	case *fsm.Backup:
 		b := *c
 		b.Taken = min(b.Taken, m.time)
@@ -126,7 +135,7 @@ func (m *model) change(c fsm.Change, seen uint32) {
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		cmds := append([]fsm.Command{bootstrap()}, rapid.SliceOfN(commands(), 1, 60).Draw(rt, "log")...)
-		mod := &model{peers: map[vl1.Address]table.Record{}, maxPeers: 50_000_000, members: map[table.MemberID]modelMember{}, removed: map[table.MemberID]fsm.KeyHash{}, tokens: map[fsm.TokenID]modelToken{}, rtts: map[rttKey]geo.RTT{}}
+		mod := &model{peers: map[vl1.Address]table.Record{}, maxPeers: 50_000_000, members: map[table.MemberID]modelMember{}, removed: map[table.MemberID]fsm.KeyHash{}, operators: map[fsm.KeyHash]fsm.Operator{}, tokens: map[fsm.TokenID]modelToken{}, rtts: map[rttKey]geo.RTT{}}
 		var logs []*raft.Log
 		now := began
 		for i, c := range cmds {
@@ -201,6 +210,13 @@ func compare(t *rapid.T, m *model, f *fsm.FSM) {
 	}
 	if st.Planet != nil && st.Planet.World.Timestamp != m.planet || st.Planet == nil && m.planet != 0 {
 		t.Fatalf("planet %v, model has %d", st.Planet, m.planet)
+	}
+	operators := map[fsm.KeyHash]fsm.Operator{}
+	for _, o := range st.Operators {
+		operators[o.KeyHash] = o
+	}
+	if d := cmp.Diff(m.operators, operators); d != "" {
+		t.Fatalf("operators (-model +machine):\n%s", d)
 	}
 	var want fsm.Backups
 	for _, b := range m.backups { // of equals the latest in the log

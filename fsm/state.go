@@ -18,6 +18,8 @@ type State struct {
 	Members []Member  // ascending by ID
 	Removed []Removed // former members, ascending by ID
 	Tokens  []Token   // ascending by ID
+	// Operators may use the admin API from afar; ascending by key.
+	Operators []Operator
 	// HealthTime is when members' health was last collected, in ms since 1970: the time of the last [Health] entry.
 	HealthTime int64
 	Backups    Backups
