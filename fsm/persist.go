@@ -74,6 +74,9 @@ func (f *FSM) Snapshot() (raft.FSMSnapshot, error) {
 	return s, nil
 }
 
+// Size returns about how many bytes Write writes.
+func (s *Frozen) Size() int64 { return int64(s.state.Peers)*recordSize + 1<<10 }
+
 // State returns what is frozen, peers apart: only their number is.
 func (s *Frozen) State() *State { return &s.state }
 

@@ -90,10 +90,10 @@ func (m *Meta) HoldsPlanetKey() bool {
 	return m.Planet != nil && m.Secrets.PlanetKey != "" && m.Secrets.PlanetKey == m.Planet.Key
 }
 
-// KeyFingerprint names a public key: the first 16 bytes of its SHA-256, hexadecimal.
+// KeyFingerprint names a public key: its SHA-256, hexadecimal.
 func KeyFingerprint(k vl1.PublicKey) string {
 	sum := sha(k[:])
-	return hex.EncodeToString(sum[:16])
+	return hex.EncodeToString(sum[:])
 }
 
 // Describe fills in what a state says of itself. The caller adds who, when and in which term.

@@ -28,7 +28,8 @@ type fakeCluster struct {
 	keys     map[join.TokenID][32]byte // of who used it
 	settings []admin.Setting
 	address  string // of the join server
-	polls    int    // of Members, by the machine that has joined
+	state    *fakeState
+	polls    int // of Members, by the machine that has joined
 }
 
 func newFakeCluster(d *datadir.Dir) *fakeCluster {

@@ -171,7 +171,7 @@ func newRoot(e *env) *cobra.Command {
 		}
 	}
 	add(running, newStatus(e), newMember(e), newToken(e), newLeader(e), newConfig(e), newUpgrade(e), newPeer(e))
-	add(files, newInit(e), newJoin(e), newRecover(e), newIdentity(e), newPlanet(e))
+	add(files, newSnapshot(e), newInit(e), newJoin(e), newRecover(e), newIdentity(e), newPlanet(e))
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(newVersion(e), newCompletion(e))
 	return root

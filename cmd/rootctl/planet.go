@@ -23,7 +23,7 @@ func newPlanet(e *env) *cobra.Command {
 		"A planet is the signed list of roots that clients carry; a moon is one more such list beside it. Clients take a newer version by "+
 			"themselves if it has the same ID and is signed with the same key.\n\n"+
 			"Where a command wants FILE, \"current\" means the planet of the running rootd (or of the data directory), \"-\" standard input.",
-		newPlanetMake(e), newPlanetSign(e), newPlanetInspect(e), newPlanetVerify(e), newPlanetExport(e), newPlanetPublish(e), newPlanetPrepare(e), newPlanetStatus(e))
+		newPlanetMake(e), newPlanetSign(e), newPlanetInspect(e), newPlanetVerify(e), newPlanetExport(e), newPlanetPublish(e), newPlanetPrepare(e), newPlanetStatus(e), newPlanetKey(e))
 }
 
 // current names the planet of the running rootd.

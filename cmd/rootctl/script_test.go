@@ -47,6 +47,7 @@ func TestScripts(t *testing.T) {
 			"nosecret":   noSecret,
 			"flip":       flip,
 			"understand": understand,
+			"state":      state,
 		},
 	})
 }
@@ -77,6 +78,10 @@ func setup(t *testing.T, env *testscript.Env) error {
 	var running sync.WaitGroup
 	cluster := newFakeCluster(d)
 	env.Values["cluster"] = cluster
+	if cluster.state, err = newFakeState(d); err != nil {
+		cancel()
+		return err
+	}
 	if err := cluster.serve(ctx, &running); err != nil {
 		cancel()
 		return err

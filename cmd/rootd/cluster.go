@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"strconv"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -139,6 +138,7 @@ func newCluster(ctx context.Context, m *member, s *clusterSockets) (*cluster, er
 	c.server.Handle(callCheck, c.handleCheck)
 	c.server.Handle(callAdmit, c.handleAdmit)
 	c.server.Handle(callHash, c.handleHash)
+	c.server.HandleStream(callState, c.handleState)
 	if c.joins, err = join.NewServer(join.ServerOptions{
 		Admitter: admitter{c}, Features: c.features, Now: time.Now, Logger: m.log,
 	}); err != nil {
@@ -249,15 +249,11 @@ func (c *cluster) call(ctx context.Context, id table.MemberID, name string, body
 
 // callLeader calls the leader, which is another member.
 func (c *cluster) callLeader(ctx context.Context, name string, body []byte) ([]byte, error) {
-	text, _ := c.m.replica.Leader()
-	id, err := strconv.ParseUint(text, 10, 16)
+	id, err := c.leader()
 	if err != nil {
-		return nil, fmt.Errorf("%w: no leader is known", replica.ErrNotLeader)
+		return nil, err
 	}
-	if table.MemberID(id) == c.m.id {
-		return nil, fmt.Errorf("%w: leadership is just changing", replica.ErrNotLeader)
-	}
-	return c.call(ctx, table.MemberID(id), name, body)
+	return c.call(ctx, id, name, body)
 }
 
 // delivered hands packets that came over the link to the packet path.

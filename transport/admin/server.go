@@ -55,6 +55,9 @@ func NewServer(source Source, log *slog.Logger) *Server {
 	if o, ok := source.(Operations); ok {
 		s.operationRoutes(o)
 	}
+	if c, ok := source.(Snapshots); ok {
+		s.snapshotRoutes(c)
+	}
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, &Error{
 			Status: http.StatusNotFound, What: r.Method + " " + r.URL.Path, Why: "no such route",

@@ -28,6 +28,12 @@
 //
 // and one that is an [Operations]: GET and POST /v1/operation.
 //
+// One that is [Snapshots] too:
+//
+//	GET  /v1/snapshot?stale=1  a line of JSON, SnapshotHead, then the state as bytes; broken off if it fails half-way
+//	GET  /v1/backups           Backups
+//	POST /v1/backups           body: Backup; answers Backups
+//
 // An answer that is not 2xx carries an [Error]. A list without its end line was cut short, and the client says so.
 //
 // Server's handler may be called from any number of goroutines and so calls the Source from many; [Server.Run] blocks
