@@ -80,6 +80,8 @@ func (f *FSM) command(c Command) Response {
 		f.backup(c)
 	case *SetOperator:
 		return Response{Err: f.setOperator(c)}
+	case *Restore:
+		return Response{Err: f.restoreStep(c)}
 	case *Operate:
 		return Response{Err: f.operate(c)}
 	case *MemberSet:

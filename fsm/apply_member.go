@@ -134,6 +134,7 @@ func (s *State) lostTo(id table.MemberID, witnesses []table.MemberID) bool {
 }
 
 func (f *FSM) health(c *Health) {
+	f.impatience()
 	f.st.HealthTime = f.st.Time
 	members := slices.Clone(f.st.Members)
 	for i := range c.Reports {

@@ -134,6 +134,8 @@ func (d *decoder) decode(b []byte) (Entry, error) {
 		c = readBackup(&r)
 	case KindOperator:
 		c = readOperator(&r)
+	case KindRestore:
+		c = readRestore(&r)
 	}
 	if err := r.end(); err != nil {
 		return Entry{}, fmt.Errorf("%s entry: %w", kind, err)

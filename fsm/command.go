@@ -80,6 +80,7 @@ const (
 	KindOperate    Kind = 19
 	KindBackup     Kind = 20
 	KindOperator   Kind = 21
+	KindRestore    Kind = 22
 )
 
 // String returns the kind as logs and metrics name it.
@@ -125,6 +126,8 @@ func (k Kind) String() string {
 		return "backup"
 	case KindOperator:
 		return "operator"
+	case KindRestore:
+		return "restore"
 	}
 	return "unknown"
 }
@@ -133,7 +136,7 @@ func (k Kind) String() string {
 func (k Kind) known() bool { return k.String() != "unknown" }
 
 // Command is the meaning of one log entry: one of [Bootstrap], [Changes], [KeepAlive], [Expire], [PublishPlanet],
-// [Set], [Handoffs], [RoundTrips], [Operate], [Backup], [SetOperator], and those about members: [TokenCreate], [TokenRevoke], [MemberJoin], [MemberUp], [Health], [MemberDown],
+// [Set], [Handoffs], [RoundTrips], [Operate], [Backup], [SetOperator], [Restore], and those about members: [TokenCreate], [TokenRevoke], [MemberJoin], [MemberUp], [Health], [MemberDown],
 // [MemberRemove], [MemberSet] and [NewEpoch].
 type Command interface {
 	// Kind is the number that stands for the type of command in the log.

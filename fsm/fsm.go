@@ -58,6 +58,8 @@ type FSM struct {
 	st  State // what is published next
 	dec decoder
 	rec table.Record // scratch
+	// staged is the restore that goes on; nil: none does.
+	staged *staged
 
 	hashes hashRing
 }

@@ -350,6 +350,10 @@ func examples() []fsm.Command {
 		&fsm.MemberSet{ID: 2, SetDrain: true, Drain: fsm.DrainOperator, Weight: 500, SetVote: true, Vote: fsm.VoteAlways, SetPriority: true, Priority: 7},
 		&fsm.MemberSet{ID: 2, Position: geo.Point{Lat: -33.87, Lon: 151.21}.Unit()},
 		newEpoch(1, 9),
+		&fsm.Restore{ID: fsm.RestoreID{1}, Step: fsm.RestoreBegin, Peers: 2, Settings: []fsm.KeyValue{{"max_peers", "30"}, {"peer_expiry", "48h"}}},
+		&fsm.Restore{ID: fsm.RestoreID{1}, Step: fsm.RestorePart, Seq: 3, Records: []table.Record{{Address: 5, Key: key(1), V4: netip.MustParseAddrPort("192.0.2.7:1"), V4Member: 1, V4Epoch: 1}, {Address: 6}}},
+		&fsm.Restore{ID: fsm.RestoreID{1}, Step: fsm.RestoreEnd, Peers: 2, Sum: [16]byte{9}},
+		&fsm.Restore{ID: fsm.RestoreID{1}, Step: fsm.RestoreAbandon},
 		operation(3, fsm.OperationBegin),
 		operation(3, fsm.OperationEnd),
 	}

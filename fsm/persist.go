@@ -67,6 +67,9 @@ func (f *FSM) Freeze() (*Frozen, error) {
 
 // Snapshot implements [raft.FSM].
 func (f *FSM) Snapshot() (raft.FSMSnapshot, error) {
+	if f.staged != nil {
+		return nil, fmt.Errorf("take snapshot: %w: one goes on, and a snapshot would not have it", ErrRestoring)
+	}
 	s, err := f.Freeze()
 	if err != nil {
 		return nil, err // not a nil *Frozen in an interface

@@ -26,6 +26,7 @@ func (f *FSM) Restore(rc io.ReadCloser) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.st = *st
+	f.staged = nil // what the snapshot says is later
 	f.publish()
 	return nil
 }
