@@ -15,7 +15,7 @@ import (
 )
 
 func newPeer(e *env) *cobra.Command {
-	return group("peer", "List and show the peers that the root knows", "", newPeerList(e), newPeerShow(e))
+	return group("peer", "List, show and import the peers that the root knows", "", newPeerList(e), newPeerShow(e), newPeerImport(e))
 }
 
 func newPeerList(e *env) *cobra.Command {

@@ -110,6 +110,7 @@ func setup(t *testing.T, env *testscript.Env) error {
 			cancel()
 			return err
 		}
+		src.imported = make(map[vl1.Address]vl1.PublicKey)
 		s := admin.NewServer(src, slog.New(slog.DiscardHandler))
 		running.Go(func() {
 			if err := s.Run(ctx, l); err != nil {
@@ -213,7 +214,10 @@ type fakeMember struct {
 	broken bool
 
 	cluster *fakeCluster
-	fresh   bool // the machine that joined last
+
+	importing sync.Mutex // guards imported
+	imported  map[vl1.Address]vl1.PublicKey
+	fresh     bool // the machine that joined last
 }
 
 func (s *fakeMember) Status(context.Context) (*admin.Status, error) {
@@ -280,6 +284,24 @@ func (s *fakeMember) Peer(_ context.Context, a vl1.Address) (*admin.Peer, error)
 		}
 	}
 	return nil, fmt.Errorf("no peer %s: %w", a, admin.ErrNotFound)
+}
+
+func (s *fakeMember) ImportPeers(_ context.Context, ids []vl1.Identity) (*admin.Imported, error) {
+	s.importing.Lock()
+	defer s.importing.Unlock()
+	var r admin.Imported
+	for _, id := range ids {
+		switch key, ok := s.imported[id.Address]; {
+		case !ok:
+			s.imported[id.Address] = id.Key
+			r.Created++
+		case key == id.Key:
+			r.Known++
+		default:
+			r.Collisions = append(r.Collisions, id.Address)
+		}
+	}
+	return &r, nil
 }
 
 func (s *fakeMember) Planet(context.Context) (*admin.Planet, error) {

@@ -81,3 +81,13 @@ func (l *statusLine) done() {
 		l.shown = false
 	}
 }
+
+// progress shows a line that the next one replaces, where a person looks on.
+func (e *env) progress(format string, a ...any) {
+	if isTerminal(e.stderr) {
+		fmt.Fprintf(e.stderr, "\r\x1b[K"+format, a...)
+	}
+}
+
+// progressDone takes the line away.
+func (e *env) progressDone() { e.progress("") }

@@ -68,6 +68,7 @@ func TestProcess(t *testing.T) {
 	t.Run("kill at any moment of the first start", b.killAtBirth)
 	t.Run("restart", b.restart)
 	t.Run("new planet", b.newPlanet)
+	t.Run("imported identities", b.imported)
 }
 
 // startsWithNothing is the first thing that anybody does.

@@ -39,6 +39,7 @@ type config struct {
 	clients    int
 	identities string
 	synthetic  bool
+	listOnly   bool
 	mix        []share
 	seed       uint64
 
@@ -85,7 +86,8 @@ func parseFlags(args []string, stderr io.Writer) (*config, error) {
 	fs.StringVar(&endpoints, "endpoints", "", "replace the stable endpoints of the planet's root: `ip:port,...` (only for planets with one root)")
 	fs.IntVar(&c.clients, "clients", 100, "number of clients")
 	fs.StringVar(&c.identities, "identities", "", "`file` with secret identities, one a line; default: a cache that is filled as needed")
-	fs.BoolVar(&c.synthetic, "synthetic", false, "use identities that cost nothing and that only a root accepts which has them in its state")
+	fs.BoolVar(&c.synthetic, "synthetic", false, "use identities that cost nothing and that only a root accepts which has them in its state: rootswarm -synthetic -list | rootctl peer import - --unchecked --yes")
+	fs.BoolVar(&c.listOnly, "list", false, "only print the public identities of the clients, for rootctl peer import")
 	fs.StringVar(&mix, "mix", "1.14", "client families and their weights: `name=n,...`; names: "+familyNames())
 	fs.Uint64Var(&c.seed, "seed", 1, "seed of everything random in the clients")
 	fs.StringVar(&source, "source", "127.64.0.0/10", "local `prefix,...` of the clients, who take addresses from them in turn; all of a prefix must be local to this machine. A lone address is shared by all who take it. Addresses decide where clients sit, for roots that look that up")
@@ -117,8 +119,11 @@ func parseFlags(args []string, stderr io.Writer) (*config, error) {
 	if err := fs.Parse(args); err != nil {
 		return nil, err
 	}
-	err := errors.Join(
-		c.setPlanet(planet, endpoints), c.setMix(mix), c.setNumbers(source, network),
+	var bad error
+	if !c.listOnly {
+		bad = c.setPlanet(planet, endpoints)
+	}
+	err := errors.Join(bad, c.setMix(mix), c.setNumbers(source, network),
 		check(fs.NArg() == 0, "unexpected argument %q", fs.Arg(0)),
 	)
 	if err != nil {

@@ -14,6 +14,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"flag"
@@ -52,6 +53,13 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "rootswarm: %v\nhint: rootswarm -h lists the flags\n", err)
 		return exitError
 	}
+	if cfg.listOnly {
+		if err := cfg.list(stdout, stderr); err != nil {
+			fmt.Fprintln(stderr, "rootswarm:", err)
+			return exitError
+		}
+		return 0
+	}
 	r, err := swarmRun(ctx, cfg, stdout, stderr)
 	if err != nil {
 		fmt.Fprintln(stderr, "rootswarm:", err)
@@ -73,6 +81,22 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitLimit
 	}
 	return 0
+}
+
+// list prints the public identities of the clients, as rootctl peer import takes them.
+func (c *config) list(stdout, stderr io.Writer) error {
+	ids, err := c.loadOrMake(stderr)
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriter(stdout)
+	for _, id := range ids {
+		fmt.Fprintln(w, id.Identity)
+	}
+	if err := w.Flush(); err != nil {
+		return fmt.Errorf("list identities: %w", err)
+	}
+	return nil
 }
 
 func swarmRun(ctx context.Context, cfg *config, stdout, stderr io.Writer) (*Report, error) {

@@ -187,6 +187,22 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
+func TestList(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	if code := command(t.Context(), []string{"-synthetic", "-clients", "3", "-list"}, &stdout, &stderr); code != 0 {
+		t.Fatalf("exit code %d, stderr:\n%s", code, &stderr)
+	}
+	lines := strings.Fields(stdout.String())
+	if len(lines) != 3 {
+		t.Fatalf("%d identities, want 3:\n%s", len(lines), &stdout)
+	}
+	for _, l := range lines {
+		if _, err := vl1.ParseIdentity(l); err != nil {
+			t.Errorf("%s: %v", l, err)
+		}
+	}
+}
+
 func TestBadFlags(t *testing.T) {
 	planet := startRoot(t, nil)
 	for _, tc := range []struct{ args, want string }{

@@ -58,6 +58,9 @@ func NewServer(source Source, log *slog.Logger) *Server {
 	if c, ok := source.(Snapshots); ok {
 		s.snapshotRoutes(c)
 	}
+	if i, ok := source.(Importer); ok {
+		s.importRoutes(i)
+	}
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, &Error{
 			Status: http.StatusNotFound, What: r.Method + " " + r.URL.Path, Why: "no such route",
