@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 
 	"github.com/rootd/rootd/fsm/table"
 )
@@ -26,7 +28,7 @@ type Restore struct {
 	Step RestoreStep
 	// Peers is how many there are, of Begin and End.
 	Peers uint64
-	// Settings are those that were set, ascending by key, of Begin. The cluster's feature level is never lowered.
+	// Settings are those that were set, ascending by key, of Begin. The cluster's feature level stays.
 	Settings []KeyValue
 	// Seq numbers a Part, from 0. The same part again changes nothing.
 	Seq uint32
@@ -97,17 +99,16 @@ func (f *FSM) restoreStep(c *Restore) error {
 func (f *FSM) restoreBegin(c *Restore) error {
 	next := DefaultSettings()
 	var err error
-	for _, kv := range c.Settings {
+	level := KeyValue{"feature_level", strconv.Itoa(f.st.Settings.FeatureLevel)} // that of the running cluster
+	for _, kv := range append(slices.Clone(c.Settings), level) {
+		if kv.Key == level.Key {
+			kv = level
+		}
 		if next, err = next.With(kv.Key, kv.Value); err != nil {
 			return err
 		}
 	}
-	if next.FeatureLevel < f.st.Settings.FeatureLevel {
-		if next, err = next.With("feature_level", fmt.Sprint(f.st.Settings.FeatureLevel)); err != nil {
-			return err
-		}
-	}
-	if err := errors.Join(next.check(), f.st.raises(&next)); err != nil {
+	if err := next.check(); err != nil {
 		return err
 	}
 	if c.Peers > uint64(next.MaxPeers) {
