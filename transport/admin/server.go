@@ -61,6 +61,9 @@ func NewServer(source Source, log *slog.Logger) *Server {
 	if i, ok := source.(Importer); ok {
 		s.importRoutes(i)
 	}
+	if o, ok := source.(Steering); ok {
+		s.steeringRoutes(o)
+	}
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, &Error{
 			Status: http.StatusNotFound, What: r.Method + " " + r.URL.Path, Why: "no such route",

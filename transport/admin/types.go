@@ -26,7 +26,8 @@
 //	PUT    /v1/settings/KEY                    body: the value as text, empty restores the default; answers Setting
 //	GET    /v1/planet/adoption                 Adoption
 //
-// and one that is an [Operations]: GET and POST /v1/operation.
+// one that is an [Operations]: GET and POST /v1/operation, and one that is a [Steering]: GET /v1/explain/PEER-OR-IP,
+// GET /v1/rtt and GET /v1/steering.
 //
 // One that is [Snapshots] too:
 //
