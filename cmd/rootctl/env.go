@@ -170,7 +170,20 @@ func newRoot(e *env) *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	add(running, newStatus(e), newMember(e), newToken(e), newLeader(e), newConfig(e), newUpgrade(e), newPeer(e), newExplain(e), newRTT(e), newSteering(e))
+	add(running,
+		newStatus(e),
+		newMember(e),
+		newToken(e),
+		newLeader(e),
+		newConfig(e),
+		newUpgrade(e),
+		newRestart(e),
+		newFleet(e),
+		newPeer(e),
+		newExplain(e),
+		newRTT(e),
+		newSteering(e),
+	)
 	add(files, newSnapshot(e), newInit(e), newJoin(e), newRecover(e), newIdentity(e), newPlanet(e))
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(newVersion(e), newCompletion(e))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -13,9 +14,88 @@ import (
 const featureKey = "feature_level"
 
 func newUpgrade(e *env) *cobra.Command {
-	return group("upgrade", "Versions of the members, and the feature level that they use",
-		"While members run two versions, the cluster uses what the older one understands: its feature level. finalize raises the level once all understand more; after that the older version cannot serve this cluster any more.",
-		newUpgradeStatus(e), newUpgradeFinalize(e))
+	o := rollOptions{kind: "upgrade"}
+	back := false
+	c := group("upgrade", "Upgrade a fleet member by member; versions and the feature level",
+		"With --fleet, upgrade brings all members of a fleet to the next version: one at a time, one cluster after the other, standbys first, each leader last. "+
+			"Before each turn every cluster must be well; after it the member must be back, caught up and answering on every endpoint, and the figures as good as before. "+
+			"Else it stops, with all other members serving, and says what is wrong. Every step is in the log of the clusters (upgrade history), so --resume goes on where it was.\n\n"+
+			"While members run two versions, a cluster uses what the older one understands: its feature level. finalize raises the level once all understand more; after that the older version cannot serve this cluster any more.",
+		newUpgradeStatus(e), newUpgradeFinalize(e), newUpgradeHistory(e))
+	c.Example = "  rootctl upgrade --fleet fleet.toml --plan\n  rootctl upgrade --fleet fleet.toml --canary ams-1\n  rootctl upgrade --fleet fleet.toml --resume\n  rootctl upgrade --fleet fleet.toml --rollback\n  rootctl upgrade status"
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		if o.fleet == "" {
+			return cmd.Help()
+		}
+		if back {
+			o.kind = "rollback"
+		}
+		return e.roll(cmd.Context(), o)
+	}
+	rollFlags(c, &o)
+	c.Flags().BoolVar(&back, "rollback", false, "bring the members that an upgrade has touched back, the last one first, with the rollback command of the fleet's file")
+	c.Flags().StringVar(&o.to, "to", "", "version that a member must come back as")
+	c.MarkFlagsMutuallyExclusive("resume", "rollback", "abandon")
+	return c
+}
+
+func newRestart(e *env) *cobra.Command {
+	o := rollOptions{kind: "restart"}
+	c := &cobra.Command{
+		Use:     "restart",
+		Short:   "Restart a fleet member by member, for a new configuration",
+		Long:    "restart does with the restart command of the fleet's file what upgrade does with the upgrade command: one member at a time, nothing while a cluster is unwell.",
+		Example: "  rootctl restart --fleet fleet.toml --plan\n  rootctl restart --fleet fleet.toml --only alice",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.fleet == "" {
+				return usageError("--fleet is missing")
+			}
+			return e.roll(cmd.Context(), o)
+		},
+	}
+	rollFlags(c, &o)
+	c.MarkFlagsMutuallyExclusive("resume", "abandon")
+	return c
+}
+
+func rollFlags(c *cobra.Command, o *rollOptions) {
+	f := c.Flags()
+	f.StringVar(&o.fleet, "fleet", "", "file that names the clusters")
+	f.StringVar(&o.only, "only", "", "only this cluster")
+	f.StringVar(&o.canary, "canary", "", "only this member, [CLUSTER/]MEMBER; --resume goes on with the others")
+	f.BoolVar(&o.plan, "plan", false, "print what would be done, and what speaks against it")
+	f.BoolVar(&o.resume, "resume", false, "go on with an operation that was interrupted or stopped")
+	f.BoolVar(&o.abandon, "abandon", false, "end an operation that was interrupted, as it is")
+	f.BoolVar(&o.yes, "yes", false, "do not ask")
+}
+
+func newUpgradeHistory(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use:     "history",
+		Short:   "What was done to the whole cluster, step by step",
+		Long:    "history prints the last 256 steps of upgrades, rollbacks and restarts, as the log of the cluster has them.",
+		Example: "  rootctl upgrade history\n  rootctl upgrade history -o json",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o, err := ask(cmd.Context(), e, func(ctx context.Context, c *admin.Client) (*admin.Operation, error) { return c.Operation(ctx) })
+			if err != nil {
+				return err
+			}
+			if e.output == "json" {
+				return e.printJSON(o)
+			}
+			t := newTable(e.stdout, "TIME", "OPERATION", "STEP")
+			for _, l := range o.History {
+				t.row(l.At.Local().Format(time.DateTime), l.ID, l.Text)
+			}
+			t.flush()
+			if o.Running {
+				e.note("\n%s by %s is under way, or was interrupted: its last step was %s", o.Kind, o.By, ago(e.now(), o.Last))
+			}
+			return nil
+		},
+	}
 }
 
 // versions is what upgrade status shows.

@@ -65,3 +65,9 @@ func errorFor(what string, err error) *Error {
 	}
 	return &Error{Status: status, What: what, Why: err.Error()}
 }
+
+// Elsewhere reports whether another member may do better: this one does not run, or is for the moment without a leader.
+func Elsewhere(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && (e.Status == 0 || e.Status == http.StatusServiceUnavailable)
+}

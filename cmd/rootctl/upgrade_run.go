@@ -1,0 +1,376 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"os/user"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rootd/rootd/cmd/internal/rollout"
+	"github.com/rootd/rootd/transport/admin"
+)
+
+// rolling is an operation on the members of a fleet, one after the other: an upgrade, a rollback, or a restart.
+type rolling struct {
+	*env
+	o       rollOptions
+	clients *fleetClients
+	chosen  []rollout.Cluster
+	id      string
+	begun   []string // CLUSTER/MEMBER, of this operation, in order
+	done    map[string]bool
+	line    *statusLine
+}
+
+// rollOptions are what the command line says.
+type rollOptions struct {
+	kind    string // "upgrade", "rollback", "restart"
+	fleet   string
+	only    string
+	canary  string
+	to      string
+	plan    bool
+	resume  bool
+	abandon bool
+	yes     bool
+}
+
+// Lines of the history that a later run reads.
+const (
+	lineBegin = "begin "
+	lineDone  = "done "
+)
+
+func (e *env) roll(ctx context.Context, o rollOptions) error {
+	c, err := openFleet(o.fleet)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	r := &rolling{env: e, o: o, clients: c, done: map[string]bool{}, line: e.newStatusLine()}
+	defer r.line.done()
+	if r.chosen, err = c.fleet.Only(o.only); err != nil {
+		return &userError{err: err, usage: true}
+	}
+	if o.abandon {
+		return r.abandon(ctx)
+	}
+	seen, err := r.lookAll(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.find(seen); err != nil {
+		return err
+	}
+	plan, err := r.makePlan(seen)
+	if err != nil {
+		return err
+	}
+	wrong := r.unwell(seen)
+	if o.plan {
+		return r.printPlan(plan, wrong)
+	}
+	if len(wrong) > 0 {
+		return &userError{what: "not begun: " + strings.Join(wrong, "; "), hint: "mend that first; --plan shows what would be done"}
+	}
+	if len(plan.Turns) == 0 {
+		e.printf("nothing to do: every member had its turn\n")
+		return r.finish(ctx, seen)
+	}
+	if !o.yes {
+		if err := r.printPlan(plan, nil); err != nil {
+			return err
+		}
+		if err := e.confirmTyped(fmt.Sprintf("\n%d members are going to be stopped and started, one after the other.", len(plan.Turns)), o.kind); err != nil {
+			return err
+		}
+	}
+	return r.run(ctx, plan, seen)
+}
+
+func (r *rolling) lookAll(ctx context.Context) (seen []*sight, err error) {
+	for _, c := range r.clients.fleet.Clusters {
+		s, err := r.clients.look(ctx, r.env, c.Name)
+		if err != nil {
+			return nil, err
+		}
+		seen = append(seen, s)
+	}
+	return seen, nil
+}
+
+// find finds the operation that this one is, or goes on with. All clusters of the fleet know of it, so that none is worked on by another
+// tool meanwhile; each has the history of its own members.
+func (r *rolling) find(seen []*sight) error {
+	for _, s := range seen {
+		if s.operation.Running && (r.id == "" || r.id == s.operation.ID) {
+			r.id = s.operation.ID
+		}
+	}
+	switch {
+	case r.id != "" && !r.o.resume && r.o.kind != "rollback" && !r.o.plan:
+		o := seen[slices.IndexFunc(seen, func(s *sight) bool { return s.operation.Running })].operation
+		return &userError{
+			what: fmt.Sprintf("%s by %s is under way since %s, or was interrupted", o.Kind, o.By, o.Began.Local().Format(time.DateTime)),
+			hint: "--resume goes on with it, upgrade --rollback takes it back, --abandon ends it as it is",
+		}
+	case r.id == "" && r.o.resume:
+		return &userError{what: "there is nothing to resume", hint: "rootctl upgrade history shows what was done"}
+	case r.id == "" && r.o.kind == "rollback":
+		// What ended last is taken back.
+		for _, s := range seen {
+			if s.operation.ID != "" && s.operation.Kind == "upgrade" {
+				r.read(s, s.operation.ID)
+			}
+		}
+		if len(r.begun) == 0 {
+			return &userError{what: "there is no upgrade to take back", hint: "rootctl upgrade history shows what was done"}
+		}
+	}
+	if r.id != "" {
+		for _, s := range seen {
+			r.read(s, r.id)
+		}
+		return nil
+	}
+	var id [8]byte
+	_, _ = rand.Read(id[:]) // never fails: it ends the program instead
+	r.id = hex.EncodeToString(id[:])
+	return nil
+}
+
+// read takes from a cluster's history what an operation did.
+func (r *rolling) read(s *sight, id string) {
+	for _, l := range s.operation.History {
+		if l.ID != id {
+			continue
+		}
+		if name, ok := strings.CutPrefix(l.Text, lineBegin); ok {
+			name, _, _ = strings.Cut(name, " ")
+			r.begun = append(r.begun, name)
+		}
+		if name, ok := strings.CutPrefix(l.Text, lineDone); ok {
+			name, _, _ = strings.Cut(name, " ")
+			r.done[name] = true
+		}
+	}
+}
+
+func (r *rolling) makePlan(seen []*sight) (*rollout.Plan, error) {
+	o := rollout.Options{Clusters: r.chosen, Canary: r.o.canary}
+	switch r.o.kind {
+	case "rollback":
+		o.Reverse = true
+		o.Command = func(c *rollout.Cluster) []string { return c.Rollback }
+		o.Done = func(cluster, member string) bool { return !slices.Contains(r.begun, cluster+"/"+member) }
+	case "restart":
+		o.Command = func(c *rollout.Cluster) []string { return c.Restart }
+	default:
+		o.Command = func(c *rollout.Cluster) []string { return c.Upgrade }
+	}
+	if o.Done == nil {
+		o.Done = func(cluster, member string) bool { return r.done[cluster+"/"+member] }
+	}
+	var views []rollout.View
+	for _, s := range seen {
+		views = append(views, s.View)
+	}
+	p, err := rollout.Make(o, views, r.clients.fleet.Rollout.Bake)
+	if err != nil {
+		return nil, &userError{err: err, hint: "compare the fleet file with rootctl fleet status"}
+	}
+	return p, nil
+}
+
+// unwell is what speaks against beginning, or going on. A member whose turn was interrupted may be what it likes.
+func (r *rolling) unwell(seen []*sight) (wrong []string) {
+	for _, s := range seen {
+		v := s.View
+		if s.operation.ID == r.id {
+			v.Busy = ""
+		}
+		v.Members = slices.DeleteFunc(slices.Clone(v.Members), func(m rollout.Member) bool {
+			name := v.Cluster + "/" + m.Name
+			return slices.Contains(r.begun, name) && !r.done[name]
+		})
+		wrong = append(wrong, v.Well()...)
+	}
+	return wrong
+}
+
+func (r *rolling) printPlan(p *rollout.Plan, wrong []string) error {
+	if r.output == "json" {
+		return r.printJSON(struct {
+			Kind  string         `json:"kind"`
+			Turns []rollout.Turn `json:"turns"`
+			Bake  string         `json:"bake"`
+			Wrong []string       `json:"wrong"`
+		}{r.o.kind, p.Turns, p.Bake.String(), wrong})
+	}
+	t := newTable(r.stdout, "TURN", "CLUSTER", "MEMBER", "ROLE", "COMMAND")
+	for i, turn := range p.Turns {
+		t.row(fmt.Sprint(i+1), turn.Cluster, turn.Member, turn.Why, strings.Join(turn.Command, " "))
+	}
+	t.flush()
+	pace := r.clients.fleet.Rollout
+	r.printf("\nBefore each turn every cluster must be well. Each turn: leadership moves away, the command runs, the member must be back within %s,\n"+
+		"caught up and answering on all its endpoints; %s later the figures are compared. Between clusters: %s.\n", pace.Patience, pace.Settle, p.Bake)
+	for _, w := range wrong {
+		r.printf("! %s\n", w)
+	}
+	return nil
+}
+
+// run takes the turns. An interrupt ends it between two turns; a second one at once.
+func (r *rolling) run(ctx context.Context, p *rollout.Plan, seen []*sight) error {
+	work, cancel := again(ctx)
+	defer cancel()
+	if err := r.begin(work, seen); err != nil {
+		return err
+	}
+	for i, t := range p.Turns {
+		if i > 0 && t.Cluster != p.Turns[i-1].Cluster {
+			r.line.set(fmt.Sprintf("waiting %s before cluster %s", p.Bake, t.Cluster))
+			wait(ctx, p.Bake)
+		}
+		if ctx.Err() != nil {
+			return r.stopped(work, t, errors.New("paused"))
+		}
+		if err := r.turn(work, t); err != nil {
+			return r.stopped(work, t, err)
+		}
+	}
+	r.line.done()
+	if r.o.canary != "" {
+		r.printf("the canary is through; --resume goes on with the others, --rollback takes it back\n")
+		return nil
+	}
+	after, err := r.lookAll(work)
+	if err != nil {
+		return err
+	}
+	r.printf("%s: %d members, one after the other\n", r.o.kind, len(p.Turns))
+	return r.finish(work, after)
+}
+
+// again returns a context that outlives the first interrupt, which ended ctx, and ends with the second.
+func again(ctx context.Context) (context.Context, context.CancelFunc) {
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	context.AfterFunc(ctx, func() {
+		second := make(chan os.Signal, 1)
+		signal.Notify(second, os.Interrupt)
+		defer signal.Stop(second)
+		select {
+		case <-second:
+			cancel()
+		case <-work.Done():
+		}
+	})
+	return work, cancel
+}
+
+// begin takes the operation in all clusters, so that no other tool works on any of them.
+func (r *rolling) begin(ctx context.Context, seen []*sight) error {
+	by := "somebody"
+	if u, err := user.Current(); err == nil {
+		by = u.Username
+	}
+	if host, err := os.Hostname(); err == nil {
+		by += "@" + host
+	}
+	for _, s := range seen {
+		kind := r.o.kind
+		if s.operation.Running { // goes on under the name that it began with
+			kind = s.operation.Kind
+		}
+		err := r.step(ctx, s.Cluster, admin.OperationStep{Phase: admin.PhaseBegin, Kind: kind, By: by, Text: fmt.Sprintf("%s, feature level %d", r.o.kind, s.Level)})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *rolling) step(ctx context.Context, cluster string, s admin.OperationStep) error {
+	s.ID = r.id
+	_, err := inCluster(ctx, r.env, r.clients, cluster, func(ctx context.Context, a *admin.Client) (*admin.Operation, error) { return a.Operate(ctx, s) })
+	return err
+}
+
+func (r *rolling) tell(ctx context.Context, cluster, format string, a ...any) error {
+	text := fmt.Sprintf(format, a...)
+	return r.step(ctx, cluster, admin.OperationStep{Phase: admin.PhaseStep, Text: text[:min(len(text), 500)]})
+}
+
+func (r *rolling) finish(ctx context.Context, seen []*sight) error {
+	for _, s := range seen {
+		if s.operation.Running && s.operation.ID == r.id {
+			if err := r.step(ctx, s.Cluster, admin.OperationStep{Phase: admin.PhaseEnd, Text: r.o.kind + " is through"}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (r *rolling) abandon(ctx context.Context) error {
+	ended := 0
+	for _, c := range r.clients.fleet.Clusters {
+		s, err := r.clients.look(ctx, r.env, c.Name)
+		if err != nil {
+			return err
+		}
+		if r.id = s.operation.ID; s.operation.Running {
+			if err := r.step(ctx, c.Name, admin.OperationStep{Phase: admin.PhaseEnd, Text: "abandoned"}); err != nil {
+				return err
+			}
+			r.printf("%s: %s by %s has ended as it is\n", c.Name, s.operation.Kind, s.operation.By)
+			ended++
+		}
+	}
+	if ended == 0 {
+		r.printf("nothing is under way\n")
+	}
+	return nil
+}
+
+// stopped leaves things as they are, and says so in the log.
+func (r *rolling) stopped(ctx context.Context, t rollout.Turn, why error) error {
+	r.line.done()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.timeout)
+	defer cancel()
+	if err := r.tell(ctx, t.Cluster, "stopped at %s/%s: %v", t.Cluster, t.Member, why); err != nil {
+		r.note("the log of %s could not be told: %v", t.Cluster, err)
+	}
+	return &userError{
+		what: fmt.Sprintf("stopped at member %s of %s: %v", t.Member, t.Cluster, why),
+		hint: "the other members serve; mend what is wrong and --resume, or --rollback",
+	}
+}
+
+// command runs a member's command, and returns the end of what it said if it fails.
+func (r *rolling) command(ctx context.Context, args []string) error {
+	ctx, cancel := context.WithTimeout(ctx, r.clients.fleet.Rollout.Patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	cmd.WaitDelay = time.Second // what it left running may hold its output open
+	if err := cmd.Run(); err != nil && !errors.Is(err, exec.ErrWaitDelay) {
+		text := strings.TrimSpace(said.String())
+		if len(text) > 300 {
+			text = "..." + text[len(text)-300:]
+		}
+		return fmt.Errorf("command %s: %w: %s", args[0], err, text)
+	}
+	return nil
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rootd/rootd/cmd/internal/rollout"
+	"github.com/rootd/rootd/transport/admin"
+)
+
+// turn brings one member through: every cluster is well, leadership moves, the command runs, the member comes back, the figures
+// are as good as before.
+func (r *rolling) turn(ctx context.Context, t rollout.Turn) error {
+	name := t.Cluster + "/" + t.Member
+	r.line.set(name + ": looking whether all clusters are well")
+	before, err := r.wellBefore(ctx, t)
+	if err != nil {
+		return err
+	}
+	member := before.member(t.Member)
+	if member == nil {
+		return errors.New("it is no member any more")
+	}
+	if err := r.tell(ctx, t.Cluster, "%s%s %s", lineBegin, name, member.Version); err != nil {
+		return err
+	}
+	r.begun = append(r.begun, name)
+	leads := before.Leader == t.Member
+	if leads {
+		r.line.set(name + ": moving leadership")
+		if _, err := inCluster(ctx, r.env, r.clients, t.Cluster, func(ctx context.Context, a *admin.Client) (*admin.Member, error) {
+			return a.TransferLeadership(ctx, "")
+		}); err != nil {
+			return fmt.Errorf("move leadership: %w", err)
+		}
+	}
+	r.line.set(name + ": " + strings.Join(t.Command, " "))
+	if err := r.command(ctx, t.Command); err != nil {
+		return err
+	}
+	back, err := r.comesBack(ctx, t, member.Epoch)
+	if err != nil {
+		return err
+	}
+	if err := r.settles(ctx, t, before, leads); err != nil {
+		return err
+	}
+	done := lineDone
+	if r.o.kind == "rollback" {
+		done = "taken back "
+	}
+	if err := r.tell(ctx, t.Cluster, "%s%s %s", done, name, back.Version); err != nil {
+		return err
+	}
+	r.done[name] = true
+	r.line.done()
+	r.printf("%s: %s -> %s\n", name, orDash(member.Version), orDash(back.Version))
+	return nil
+}
+
+func (s *sight) member(name string) *rollout.Member {
+	i := slices.IndexFunc(s.View.Members, func(m rollout.Member) bool { return m.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &s.View.Members[i]
+}
+
+// wellBefore waits until every cluster of the fleet is well, and returns what the one of the turn is like.
+func (r *rolling) wellBefore(ctx context.Context, t rollout.Turn) (mine *sight, err error) {
+	var wrong []string
+	for until := time.Now().Add(r.clients.fleet.Rollout.Patience); ; {
+		seen, err := r.lookAll(ctx)
+		if err == nil {
+			wrong = r.unwell(seen)
+			if len(wrong) == 0 {
+				mine = seen[slices.IndexFunc(seen, func(s *sight) bool { return s.Cluster == t.Cluster })]
+				break
+			}
+		} else {
+			wrong = []string{err.Error()}
+		}
+		if time.Now().After(until) || !wait(ctx, time.Second) {
+			return nil, fmt.Errorf("not all is well: %s", strings.Join(wrong, "; "))
+		}
+	}
+	mine.measures.Peers, err = r.clients.attached(ctx, r.env, mine)
+	return mine, err
+}
+
+// comesBack waits until a member lives again, has caught up, and answers at all its endpoints.
+func (r *rolling) comesBack(ctx context.Context, t rollout.Turn, epoch uint16) (*rollout.Member, error) {
+	patience := r.clients.fleet.Rollout.Patience
+	why := "its cluster did not answer"
+	for began := time.Now(); time.Since(began) < patience; {
+		s, err := r.clients.look(ctx, r.env, t.Cluster)
+		var m *rollout.Member
+		if err == nil {
+			m = s.member(t.Member)
+		}
+		switch {
+		case err != nil:
+			why = err.Error()
+		case m == nil:
+			return nil, errors.New("it is no member any more")
+		case m.Epoch == epoch:
+			why = "it has not begun anew"
+		case m.Status != admin.StatusUp:
+			why = "it is " + m.Status
+		case len(m.Deaf) > 0:
+			why = "it does not answer a HELLO at " + strings.Join(m.Deaf, ", ")
+		case s.Leader == "":
+			why = "there is no leader"
+		case r.o.to != "" && m.Version != r.o.to && r.o.kind == "upgrade":
+			return nil, fmt.Errorf("it came back as %s, not as %s", orDash(m.Version), r.o.to)
+		default:
+			return m, nil
+		}
+		r.line.set(fmt.Sprintf("%s/%s: waiting for it: %s", t.Cluster, t.Member, why))
+		if !wait(ctx, 500*time.Millisecond) {
+			return nil, ctx.Err()
+		}
+	}
+	return nil, fmt.Errorf("it did not come back within %s: %s", patience, why)
+}
+
+// settles compares the figures some time after a turn with those before. Peers need their time to come back, so bad figures get
+// as much patience as a member.
+func (r *rolling) settles(ctx context.Context, t rollout.Turn, before *sight, leads bool) error {
+	pace := r.clients.fleet.Rollout
+	r.line.set(fmt.Sprintf("%s/%s: back; looking at the figures in %s", t.Cluster, t.Member, pace.Settle))
+	if !wait(ctx, pace.Settle) {
+		return ctx.Err()
+	}
+	var why []string
+	for until := time.Now().Add(pace.Patience); ; {
+		s, err := r.clients.look(ctx, r.env, t.Cluster)
+		if err == nil {
+			s.measures.Peers, err = r.clients.attached(ctx, r.env, s)
+		}
+		if err != nil {
+			why = []string{err.Error()}
+		} else if why = pace.Gate(before.measures, s.measures, leads); len(why) == 0 {
+			return nil
+		} else if s.measures.Term > before.measures.Term+uint64(pace.MaxElections) {
+			break // that does not get better
+		}
+		if time.Now().After(until) || !wait(ctx, time.Second) {
+			break
+		}
+	}
+	return fmt.Errorf("it came back, but %s", strings.Join(why, "; "))
+}
+
+// wait returns false if ctx ended first.
+func wait(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
