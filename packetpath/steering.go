@@ -18,6 +18,9 @@ type rules struct {
 	shadow *steer.Table // of steering_shadow; nil: none
 }
 
+// settlingTime is how long, in ms, a member that came up again gets no peers but by drains.
+const settlingTime = 5 * 60_000
+
 // rulesOf returns the rules of a state. A new state is met some times a second, and most say the same about members.
 func (r *Root) rulesOf(state *fsm.State) *rules {
 	c := r.rules.Load()
@@ -66,7 +69,8 @@ func steerMembers(state *fsm.State) []steer.Member {
 		m := &state.Members[i]
 		status := state.StatusOf(m.ID)
 		x := steer.Member{
-			ID: uint16(m.ID), Unit: m.Position, Up: m.Status == fsm.StatusUp, Draining: m.Draining(),
+			Settling: m.Epoch > 1 && state.HealthTime-m.Up < settlingTime,
+			ID:       uint16(m.ID), Unit: m.Position, Up: m.Status == fsm.StatusUp, Draining: m.Draining(),
 			Planet4: m.Planet4, Planet6: m.Planet6, Weight: max(1, int(m.Weight)/10),
 		}
 		if m.Weight == 0 {

@@ -22,6 +22,7 @@ type survey struct {
 	busy             bool  // it carries so much that it is dearer
 	leaves           bool  // it is being drained, or gone
 
+	settling   bool // the best came up not long ago
 	known      bool // by position or measurement, what matters; else the costs only spread the peers
 	unmeasured bool // the best or the present one was judged by distance
 	scattered  bool // measurements were left out, because none is of a member that may take it
@@ -59,7 +60,7 @@ func (t *Table) surveyDistance(p *Peer, s *survey) {
 				s.setCurrent(c, cost, 0, placed && c.placed)
 			}
 			if cost < best && c.planet <= p.Planet && c.id != barred {
-				best, s.best = cost, c.id
+				best, s.best, s.settling = cost, c.id, c.settling
 			}
 		}
 		s.cost = best
@@ -76,7 +77,7 @@ func (t *Table) surveyDistance(p *Peer, s *survey) {
 func (t *Table) surveyPlain(p *Peer, s *survey, l *list, at *[3]int32, barred uint16) {
 	const far = 1 << 62
 	least, current := uint64(far), uint64(far)
-	best := uint16(0)
+	var best *candidate
 	for i := range l.candidates {
 		c := &l.candidates[i]
 		d := square(&c.at, at)
@@ -84,11 +85,11 @@ func (t *Table) surveyPlain(p *Peer, s *survey, l *list, at *[3]int32, barred ui
 			current = d
 		}
 		if d < least && c.planet <= p.Planet && c.id != barred {
-			least, best = d, c.id
+			least, best = d, c
 		}
 	}
-	if best != 0 {
-		s.best, s.cost = best, t.arc.at(least)
+	if best != nil {
+		s.best, s.settling, s.cost = best.id, best.settling, t.arc.at(least)
 	}
 	if current != far {
 		s.attached, s.known, s.current = true, true, t.arc.at(current)
@@ -120,7 +121,7 @@ func (t *Table) surveyMeasured(p *Peer, s *survey) {
 			s.unmeasured = !measured
 		}
 		if cost < best && c.planet <= p.Planet && c.id != barred && (placed || measured) {
-			best, s.best, s.dev, bestMeasured = cost, c.id, dev, measured
+			best, s.best, s.settling, s.dev, bestMeasured = cost, c.id, c.settling, dev, measured
 		}
 	}
 	if !s.attached && p.Current != 0 {

@@ -61,6 +61,8 @@ func (t *Table) free(p *Peer, s *survey) Reason {
 		return StayVersion
 	case p.Family.placesItself() && !s.busy:
 		return StaySelfPlacing
+	case s.settling:
+		return StaySettling
 	case p.gated():
 		return StayPushGate
 	case p.moved(t.rest(p)):

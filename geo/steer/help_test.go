@@ -55,6 +55,7 @@ func members() *rapid.Generator[[]steer.Member] {
 			}
 			ms[i].Up = rapid.IntRange(0, 5).Draw(t, "down") > 0
 			ms[i].Closed4, ms[i].Closed6 = rapid.IntRange(0, 7).Draw(t, "closed") == 0, rapid.IntRange(0, 7).Draw(t, "closed 6") == 0
+			ms[i].Settling = rapid.IntRange(0, 7).Draw(t, "settling") == 0
 			ms[i].Draining = rapid.IntRange(0, 5).Draw(t, "draining") == 0
 			ms[i].Load = rapid.IntRange(0, 1100).Draw(t, "load")
 			ms[i].Weight = rapid.SampledFrom([]int{0, 100, 50, 200}).Draw(t, "weight")

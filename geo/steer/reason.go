@@ -15,6 +15,7 @@ const (
 	StayPushGate                  // it was redirected a moment ago and would not listen
 	StayDwell                     // it moved not long ago
 	StayBudget                    // it moved too often
+	StaySettling                  // the best member came up not long ago
 	MoveCost                      // another member is better
 	MoveDrain                     // its member is being drained, or gone
 	MoveBalance                   // its member carries too much
@@ -28,6 +29,6 @@ func (r Reason) Moves() bool { return r >= MoveCost }
 func (r Reason) String() string {
 	return [...]string{
 		"best", "gain too small", "position unknown", "no candidate", "places itself", "software unknown", "handoff under way",
-		"push gate closed", "dwell time", "move budget used up", "lower cost", "drain", "balance", "not attached",
+		"push gate closed", "dwell time", "move budget used up", "best member came up not long ago", "lower cost", "drain", "balance", "not attached",
 	}[r]
 }

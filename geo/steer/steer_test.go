@@ -58,6 +58,8 @@ func TestReasons(t *testing.T) {
 		{"member is full", m(func(a []steer.Member) { a[0].Load = 950 }), func(*steer.Peer) {}, 2, steer.MoveCost},
 		{"member is silent", m(func(a []steer.Member) { a[0].Closed4 = true }), func(*steer.Peer) {}, 2, steer.MoveCost},
 		{"own member is silent", m(func(a []steer.Member) { a[0].Closed4 = true }), func(p *steer.Peer) { p.Current = 1 }, 0, steer.StayMargin},
+		{"the best came up just now", m(func(a []steer.Member) { a[0].Settling = true }), func(*steer.Peer) {}, 0, steer.StaySettling},
+		{"the best came up just now, drain", m(func(a []steer.Member) { a[0].Settling, a[2].Draining = true, true }), func(*steer.Peer) {}, 1, steer.MoveDrain},
 		{"not in its planet", m(func(a []steer.Member) { a[0].Planet4 = 101 }), func(*steer.Peer) {}, 2, steer.MoveCost},
 		{"not in any planet", m(func(a []steer.Member) { a[0].Planet4 = 0 }), func(*steer.Peer) {}, 2, steer.MoveCost},
 		{"only the other family", m(func(a []steer.Member) { a[0].Planet4 = 0 }), func(p *steer.Peer) { p.V6 = true }, 1, steer.MoveCost},

@@ -16,8 +16,10 @@ type Member struct {
 	// Closed4 and Closed6: it takes no new peers of that family, and keeps those that it has. It may be silent, or not be
 	// reached from outside.
 	Closed4, Closed6 bool
-	Load             int // ‰ of what it can carry
-	Weight           int // capacity in percent of a usual one; 0 is 100
+	// Settling: it came up not long ago, and may fall again. Peers come to it by a drain, not for its cost.
+	Settling bool
+	Load     int // ‰ of what it can carry
+	Weight   int // capacity in percent of a usual one; 0 is 100
 	// Planet4 and Planet6 are the timestamps, in ms, of the first planet that lists an endpoint of the member of that
 	// family. 0: none does.
 	Planet4, Planet6 uint64
@@ -52,12 +54,13 @@ func (l *list) add(c candidate) {
 
 // candidate is a member that may take peers in one family.
 type candidate struct {
-	at     [3]int32
-	weight int32 // what a cost is multiplied with, times 1<<weightBits
-	extra  int32 // µs: load penalty
-	id     uint16
-	placed bool   // its position is known
-	planet uint64 // timestamp of the first planet that lists it
+	at       [3]int32
+	weight   int32 // what a cost is multiplied with, times 1<<weightBits
+	extra    int32 // µs: load penalty
+	id       uint16
+	placed   bool // its position is known
+	settling bool
+	planet   uint64 // timestamp of the first planet that lists it
 }
 
 // member is any member, as an origin.
@@ -83,7 +86,7 @@ func Compile(p Params, ms []Member) *Table {
 	ms = slices.CompactFunc(ms, func(a, b Member) bool { return a.ID == b.ID })
 	for _, m := range ms {
 		c := candidate{
-			at: vector(m.Unit), id: m.ID, placed: m.Unit != geo.Unit{},
+			at: vector(m.Unit), id: m.ID, settling: m.Settling, placed: m.Unit != geo.Unit{},
 			extra: int32(p.penalty(m.Load)), weight: 1 << weightBits,
 		}
 		if m.Weight > 0 {
