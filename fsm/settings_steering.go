@@ -55,7 +55,7 @@ func (m SteeringMode) String() string { return [...]string{"on", "shadow", "off"
 
 func defaultSteering() Steering {
 	return Steering{
-		Margin: 10 * time.Millisecond, MarginPercent: 33, Dwell: 10 * time.Minute, MovesPerHour: 4, HoldDown: 10 * time.Minute, MovesPerSecond: 200,
+		Margin: 10 * time.Millisecond, MarginPercent: 5, Dwell: 10 * time.Minute, MovesPerHour: 4, HoldDown: 10 * time.Minute, MovesPerSecond: 200,
 		Inflation: 170, LoadFrom: 70, LoadFull: 95, LoadPenalty: 50 * time.Millisecond, Measured: true, RTTAge: 7 * 24 * time.Hour, Probes: true,
 	}
 }

@@ -81,8 +81,15 @@ type need struct {
 	margin, percent, deviation, radius, spread, total int64
 }
 
+// firstMargin is the least gain of a peer's first move, in µs: it is where it is by chance, not because somebody found it good
+// enough. Where one of two members was measured and the other was not it must gain as much as ever: a distance says less.
+const firstMargin = 200
+
 func (t *Table) need(p *Peer, s *survey) need {
 	n := need{margin: t.margin, percent: s.current * t.percent / 100, deviation: 3 * max(s.dev, s.currDev)}
+	if p.At == 0 && (!s.unmeasured || !t.hasMeasurements(p)) {
+		n.margin, n.percent = firstMargin, 0
+	}
 	if s.unmeasured {
 		n.radius = 2 * int64(p.RadiusKm) * t.perKm
 	}

@@ -20,7 +20,7 @@ type Params struct {
 // DefaultParams are in force before anything is set.
 func DefaultParams() Params {
 	return Params{
-		Margin: 10 * time.Millisecond, MarginPercent: 33, Dwell: 10 * time.Minute, MovesPerHour: 4, HoldDown: 10 * time.Minute,
+		Margin: 10 * time.Millisecond, MarginPercent: 5, Dwell: 10 * time.Minute, MovesPerHour: 4, HoldDown: 10 * time.Minute,
 		Inflation: 170, LoadFrom: 700, LoadFull: 950, LoadPenalty: 50 * time.Millisecond, Measured: true, RTTAge: 7 * 24 * time.Hour,
 	}
 }

@@ -68,7 +68,9 @@ func TestReasons(t *testing.T) {
 			a[1].Unit, a[0].Load = fra(), 940 // Frankfurt is 4 ms farther
 		}), func(*steer.Peer) {}, 2, steer.MoveCost},
 		{"weak member is dearer", m(func(a []steer.Member) { a[1].Unit, a[0].Weight = fra(), 50 }), func(*steer.Peer) {}, 2, steer.MoveCost},
-		{"10 ms are too little", m(func(a []steer.Member) { a[2].Unit = fra() }), func(*steer.Peer) {}, 0, steer.StayMargin},
+		{"10 ms are too little", m(func(a []steer.Member) { a[2].Unit = fra() }), func(p *steer.Peer) { p.At = 1 }, 0, steer.StayMargin},
+		{"10 ms are enough for the first time", m(func(a []steer.Member) { a[2].Unit = fra() }), func(p *steer.Peer) { p.RadiusKm = 5 }, 1, steer.MoveCost},
+		{"the first time, but one of two is measured", m(func(a []steer.Member) { a[2].Unit = fra() }), func(p *steer.Peer) { p.RadiusKm, p.RTT = 5, []geo.RTT{rtt(3, 12*ms)} }, 0, steer.StayMargin},
 		{"a drain needs no gain", m(func(a []steer.Member) { a[2].Unit, a[2].Draining = fra(), true }), func(*steer.Peer) {}, 1, steer.MoveDrain},
 		{"a removed member", cluster()[:2], func(*steer.Peer) {}, 1, steer.MovePlace},
 		{"places itself", cluster(), func(p *steer.Peer) { p.Family = steer.FamilyF3 }, 0, steer.StaySelfPlacing},
@@ -101,7 +103,7 @@ func TestReasons(t *testing.T) {
 			p.RTT = []geo.RTT{rtt(1, 100*ms), rtt(2, 200*ms), rtt(3, 160*ms)}
 			p.RTT[0].Dev = 30_000
 		}, 0, steer.StayMargin},
-		{"a long way to the first exchange", cluster(), func(p *steer.Peer) { p.RTT = []geo.RTT{rtt(3, 900*ms)} }, 0, steer.StayMargin},
+		{"a long way to the first exchange", cluster(), func(p *steer.Peer) { p.At, p.RTT = 1, []geo.RTT{rtt(3, 9000*ms)} }, 0, steer.StayMargin},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := paris()

@@ -36,6 +36,7 @@ type Table struct {
 	rttAge                int64 // s
 	measured              bool
 	perKm                 int64 // µs of round trip for a km
+	inflation             int64 // percent of a straight fibre
 }
 
 // list is who may take peers of a family.
@@ -78,7 +79,7 @@ func Compile(p Params, ms []Member) *Table {
 		margin: p.Margin.Microseconds(), percent: int64(p.MarginPercent),
 		dwell: int64(p.Dwell.Seconds()), budget: int64(p.MovesPerHour), barred: int64(p.HoldDown.Seconds()),
 		rttAge: int64(p.RTTAge.Seconds()), measured: p.Measured,
-		perKm: p.perMegametre() / 1000,
+		perKm: p.perMegametre() / 1000, inflation: int64(max(p.Inflation, idealPercent)),
 	}
 	t.arc.fill(p.perMegametre())
 	ms = slices.Clone(ms)
