@@ -36,7 +36,8 @@ func (f *FSM) handoff(r *table.Record, h *Handoff, now uint32) bool {
 	}
 	m, ok := f.st.Member(h.From)
 	x := &r.Handoff
-	if !ok || m.Epoch != h.Epoch || x.Target != h.Target || x.From != h.From || x.V6 != h.V6 {
+	late := h.Step == HandoffFailed && f.st.LeftBehind(r, h.V6, h.From, h.Target)
+	if !ok || m.Epoch != h.Epoch || !late && (x.Target != h.Target || x.From != h.From || x.V6 != h.V6) {
 		return false
 	}
 	x.Target = 0
@@ -45,7 +46,11 @@ func (f *FSM) handoff(r *table.Record, h *Handoff, now uint32) bool {
 		f.st.Counters.HandoffsCancelled++
 		return true
 	}
-	n := SelfRedirects(r, h.V6)
+	prio := x.Prio(h.V6)
+	if late {
+		prio -= min(2, prio-1) // it was lifted when the target took the peer
+	}
+	n := selfRedirects(r, prio)
 	if !prefersOnly(r) {
 		lift(x, h.V6, uint8(1+2*n))
 	}
@@ -138,7 +143,7 @@ func (f *FSM) arrived(r *table.Record, v6 bool, before table.MemberID, same bool
 	} else {
 		x.Since4 = now
 	}
-	if !done && x.Prio(v6) > 1 {
+	if !done && x.Prio(v6) > 1 && x.Failed != before {
 		setPrio(x, v6, 0) // a path that the client found by itself
 	}
 }

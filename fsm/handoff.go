@@ -63,10 +63,22 @@ func prefersOnly(r *table.Record) bool {
 // SelfRedirects returns how many self-redirects a member needs to get its peer back for good after a handoff to a dead
 // member: until its path, new in the client's table, is above the target's. At most 7: no more fit into one row.
 func SelfRedirects(r *table.Record, v6 bool) int {
+	return selfRedirects(r, r.Handoff.Prio(v6))
+}
+
+func selfRedirects(r *table.Record, prio uint8) int {
 	if prefersOnly(r) {
 		return 1
 	}
-	return min(int(r.Handoff.Prio(v6))+3, 2*(gatePushes-1)) / 2
+	return min(int(prio)+3, 2*(gatePushes-1)) / 2
+}
+
+// LeftBehind reports whether the log has the peer, in a family, at a target that took it and died: the member that sent it may take
+// it back, and say so once.
+func (s *State) LeftBehind(r *table.Record, v6 bool, from, target table.MemberID) bool {
+	h := &r.Handoff
+	member, alive := s.Attached(r, v6)
+	return !alive && member == target && h.Target == 0 && h.From == from && h.V6 == v6 && h.Failed != target
 }
 
 // LevelRedirects returns how many self-redirects lift the peer's path of a family to the priority of the other family's, 0 if

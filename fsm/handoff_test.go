@@ -260,3 +260,21 @@ func BenchmarkApplyHandoff(b *testing.B) {
 		m.seen(table.MemberID(2-i%2), true, false)
 	}
 }
+
+// The target took the peer and died at once: who sent it takes it back, and the log knows of it.
+func TestHandoffToMemberThatDies(t *testing.T) {
+	m := moving(t)
+	m.step(fsm.HandoffBegin, false, 1, 2)
+	m.seen(2, true, false)
+	if m.step(fsm.HandoffFailed, false, 1, 2) {
+		t.Fatal("failed although the target lives")
+	}
+	m.must(&fsm.MemberDown{ID: 2, Epoch: 1, Cause: fsm.DownStopped})
+	if !m.step(fsm.HandoffFailed, false, 1, 2) || m.step(fsm.HandoffFailed, false, 1, 2) {
+		t.Fatal("not taken once")
+	}
+	m.seen(1, true, false)
+	if h := m.peer(roamer).Handoff; h.Prio4 != 5 || h.Fails != 1 || h.Failed != 2 || h.Pushes != 3 {
+		t.Errorf("%+v", h)
+	}
+}

@@ -69,8 +69,13 @@ func (m *model) handoff(c fsm.Handoff, now uint32) {
 		h.Pushes, h.At, h.Moves = h.Pushes+uint8(n), now+uint32(n)-1, faded
 		*prio(h, c.V6) = min(other, mine+uint8(2*n))
 	default:
-		if h.Target != c.Target || h.From != c.From || h.V6 != c.V6 || m.members[c.From].epoch != c.Epoch {
+		late := c.Step == fsm.HandoffFailed && h.Target == 0 && h.From == c.From && h.V6 == c.V6 && member == c.Target &&
+			h.Failed != c.Target && (epoch != m.members[member].epoch || len(m.members) == 0 || m.members[member].status == 0)
+		if m.members[c.From].epoch != c.Epoch || !late && (h.Target != c.Target || h.From != c.From || h.V6 != c.V6) {
 			return
+		}
+		if p := int(*prio(h, c.V6)); late {
+			back = min((max(1, p-2)+3)/2, 7)
 		}
 		h.Target = 0
 		if c.Step == fsm.HandoffCancelled {
@@ -106,7 +111,7 @@ func (m *model) attached(r *table.Record, before table.MemberID, epoch uint16, c
 	if before == 0 || before == c.Member {
 		return
 	}
-	if *prio(h, v6) > 1 && !arrived {
+	if *prio(h, v6) > 1 && !arrived && h.Failed != before {
 		*prio(h, v6) = 0
 	}
 	if v6 {

@@ -84,6 +84,14 @@ const (
 	RTTSamples
 	RTTSamplesDropped
 	RTTEchoes
+	HandoffsSent
+	HandoffsConfirmed
+	HandoffsRolledBack
+	HandoffsNotAccepted
+	HandoffsCancelled
+	HandoffSelfRedirects
+	HandoffMuted
+	HandoffHintsDropped
 	numCounters
 )
 
@@ -161,6 +169,14 @@ var CounterDefs = [numCounters]CounterDef{
 	RescuePins:           {"rescue_pin_packets", "Redirects that erased the dead path of a rescued peer."},
 	Rescued:              {"rescued_peers", "Such peers that came to this member."},
 	RescuedElsewhere:     {"rescued_elsewhere_peers", "Such peers that the log found at another member meanwhile."},
+	HandoffsSent:         {"handoff_sent_peers", "Peers that were redirected to another member."},
+	HandoffsConfirmed:    {"handoff_confirmed_peers", "Of these, peers that arrived there."},
+	HandoffsRolledBack:   {"handoff_rolled_back_peers", "Of these, peers that were taken back, because the other member did not see them in time or died."},
+	HandoffsNotAccepted:  {"handoff_not_accepted_peers", "Intents that the log did not accept in time."},
+	HandoffsCancelled:    {"handoff_cancelled_peers", "Intents given up because the peer or the other member was not as before when the log had accepted them."},
+	HandoffSelfRedirects: {"handoff_self_redirect_packets", "Redirects of peers to this member itself: to take one back, or to keep its path of the other address family."},
+	HandoffMuted:         {"handoff_muted_packets", "Packets of or for peers that are being handed off, not answered or not sent."},
+	HandoffHintsDropped:  {"handoff_dropped_hints", "Peers to be handed off that were put off because too many others waited."},
 	RescuesGivenUp:       {"rescue_given_up_peers", "Such peers that did not come: they are offline, or no other root reaches them."},
 	Decisions:            {"steering_decisions", "Decisions where a peer should be."},
 	DecisionsToMove:      {"steering_move_decisions", "Decisions to hand a peer off."},

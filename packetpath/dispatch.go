@@ -117,6 +117,10 @@ func (w *worker) authentic(s *session, p vl1.Packet, from origin) {
 		if at = w.heard(s, from, id); at == nil {
 			return
 		}
+		if s.away(from.addr.Addr(), w.now) {
+			w.muted(s, at, p)
+			return
+		}
 	} else {
 		s.heard.Store(w.now)
 	}
@@ -202,5 +206,8 @@ func (w *worker) ok(s *session, at *path, p vl1.Packet, from origin) {
 		w.budget = unlimited
 		w.place(s, at, true)
 		w.lateWorlds(s, at)
+		if w.root.hints != nil {
+			w.hints = append(w.hints, hint{s: s, fresh: true})
+		}
 	}
 }

@@ -71,6 +71,8 @@ func (w *worker) authenticHello(s *session, at *path, p vl1.Packet, from origin)
 		w.place(s, at, changed || w.now-s.sighted.Load() > sightEvery)
 	}
 
+	w.consider(s)
+
 	ok := w.okHello(h.Protocol, h.Clock, from.addr)
 	if at != nil && w.now-s.worlds.Load() >= w.root.limits.PlanetInterval.Milliseconds() {
 		if at.confirmed.Load() {

@@ -55,6 +55,7 @@ func (w *worker) visit(s *session, book *rttBook) {
 	}
 	w.keepWarm(s)
 	w.measure(s, book)
+	w.consider(s)
 }
 
 // disowned reports whether the log gave the session's address to another identity: the first validated one wins
@@ -80,7 +81,7 @@ func (w *worker) keepWarm(s *session) {
 	if w.now-max(at.heard.Load(), at.echoed.Load()) < every {
 		return
 	}
-	if _, ok := w.elsewhere(s.id.Address, s); ok {
+	if _, ok := w.elsewhere(s.id.Address, s); ok || s.away(at.addr.Addr(), w.now) {
 		return // it would learn our path again
 	}
 	at.missed.Add(1)

@@ -29,6 +29,7 @@ type LinkSender interface {
 //	gathered   asker 5 | packet ID 8 | group 18 | total 4 | members, 5 each
 //	claim      peer 5 | family 1 (4 or 6): I hear your peer; do you?
 //	release    peer 5 | family 1: no
+//	arrived    peer 5 | family 1: the peer that you sent is here
 const (
 	kindIntroduce byte = 1
 	kindLike      byte = 2
@@ -36,6 +37,7 @@ const (
 	kindGathered  byte = 4
 	kindClaim     byte = 5
 	kindRelease   byte = 6
+	kindArrived   byte = 7
 )
 
 const (
@@ -117,6 +119,8 @@ func (c *Receiver) Message(from uint16, kind byte, body []byte) {
 		w.claimedByMember(from, body)
 	case kindRelease:
 		w.releasedByMember(body)
+	case kindArrived:
+		w.sentTo(table.MemberID(from), body)
 	}
 }
 

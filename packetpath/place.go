@@ -37,6 +37,8 @@ func (w *worker) place(s *session, at *path, due bool) {
 		if due {
 			w.sight(s, at)
 		}
+	case w.coming(s, state, at):
+		w.sight(s, at)
 	case s.version.Load()&0xffffffff >= settled:
 		w.sight(s, at)
 	case w.now-s.claimed.Load() > claimEvery:
@@ -74,13 +76,17 @@ func (w *worker) pathOf(b []byte) (*session, *path) {
 
 // claimedByMember lets a peer go to a member that hears it if we do not any more.
 func (w *worker) claimedByMember(from uint16, b []byte) {
-	if _, at := w.pathOf(b); at == nil && len(b) == vl1.AddressLen+1 {
+	if _, at := w.pathOf(b); (at == nil || w.sentTo(table.MemberID(from), b)) && len(b) == vl1.AddressLen+1 {
 		w.notify(table.MemberID(from), kindRelease, b)
 	}
 }
 
 func (w *worker) releasedByMember(b []byte) {
-	if s, at := w.pathOf(b); at != nil {
+	s, at := w.pathOf(b)
+	if s != nil {
+		s.leaving[index(b[vl1.AddressLen] != 4)].until.Store(0) // it is nowhere else
+	}
+	if at != nil {
 		w.sight(s, at)
 	}
 }

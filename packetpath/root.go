@@ -26,7 +26,7 @@ type Version struct {
 	Revision     uint16
 }
 
-// Options of a Root. All fields but Link, KeepWarm, AES and Moons are needed.
+// Options of a Root. All fields but Link, Handoffs, Steer, KeepWarm, AES and Moons are needed.
 type Options struct {
 	Sockets  *Sockets
 	Member   table.MemberID    // this member, as the log numbers it
@@ -34,6 +34,8 @@ type Options struct {
 	Identity *vl1.SecretIdentity
 	View     *fsm.View
 	Sink     Sink
+	Handoffs HandoffSink // takes the steps of handoffs; nil: none are made
+	Steer    Steer       // nil: peers stay, unless this member drains
 	Groups   *gather.Table
 	Limits   Limits
 	Version  Version
@@ -67,6 +69,10 @@ type Root struct {
 	moons    map[uint64]Moon // by world ID; never changes
 
 	roundTrips func([]fsm.RoundTrip)
+
+	handoffs HandoffSink
+	steer    Steer
+	hints    chan hint // to the mover; nil: there is none
 
 	started   time.Time
 	startedMS int64
@@ -104,6 +110,12 @@ func New(o Options) *Root {
 		sources:   NewEndpointLimiter(prefixSlots, o.Limits.RelayFrom, int(o.Limits.RelayFrom)),
 		assembler: vl1.NewAssembler(assemblies, perSource),
 		moons:     make(map[uint64]Moon, len(o.Moons)),
+	}
+	if r.handoffs, r.steer = o.Handoffs, o.Steer; r.steer == nil {
+		r.steer = r.drainOnly
+	}
+	if o.Handoffs != nil && o.Link != nil {
+		r.hints = make(chan hint, hintQueue)
 	}
 	for _, m := range o.Moons {
 		r.moons[m.ID] = m
@@ -148,6 +160,10 @@ func (r *Root) Run(ctx context.Context) error {
 			w.hasher = vl1.NewHasher()
 			w.serveQueue(ctx, r.queues.unknown)
 		})
+	}
+	if r.hints != nil {
+		c := r.newMover(r.handoffs, r.hints)
+		wg.Go(func() { c.run(ctx) })
 	}
 	keeper := r.newWorker(0)
 	wg.Go(func() { keeper.keep(ctx) })

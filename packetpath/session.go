@@ -74,6 +74,9 @@ type session struct {
 	claimed atomic.Int64 // ms, last time another member was asked to let the peer go
 	checked atomic.Int64 // ms, last time the log was asked whether the identity still holds the address
 
+	considered atomic.Int64 // ms, when it is next looked at whether the peer should be elsewhere
+	leaving    [2]leaving   // by family
+
 	mu     sync.Mutex // guards the following fields
 	paths  []*path
 	replay ReplayWindow

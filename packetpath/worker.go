@@ -34,6 +34,8 @@ type worker struct {
 	link   LinkSender // nil: this member is alone
 	sights []fsm.Sighting
 	rtts   *rttRing
+	hints  []hint
+	moving bool // this worker is the mover: it may speak to peers that are away
 
 	now    int64 // ms, of this batch
 	budget int   // bytes that may still go back to an unconfirmed sender of the packet in hand
@@ -59,6 +61,7 @@ func (r *Root) newWorker(group int) *worker {
 		random:   mathrand.NewChaCha8(seed),
 		sights:   make([]fsm.Sighting, 0, 4*batchSize),
 		rtts:     &rttRing{},
+		hints:    make([]hint, 0, 4*batchSize),
 	}
 	for _, l := range r.sockets.listeners {
 		w.out = append(w.out, outbox{
@@ -123,6 +126,9 @@ func (w *worker) end() {
 		clear(w.sights)
 		w.sights = w.sights[:0]
 	}
+	if len(w.hints) > 0 {
+		w.hintAll()
+	}
 	w.publish()
 }
 
@@ -176,6 +182,10 @@ func (w *worker) packet(dst vl1.Address, verb vl1.Verb) vl1.Packet {
 
 // seal armors p for the session's peer, sends it, and returns the packet ID as it is on the wire.
 func (w *worker) seal(to origin, s *session, p vl1.Packet) uint64 {
+	if !w.moving && s.away(to.addr.Addr(), w.now) {
+		w.inc(HandoffMuted)
+		return 0
+	}
 	return w.sealWith(to, &s.key, w.suiteFor(s), p)
 }
 

@@ -51,6 +51,7 @@ type member struct {
 	sightings *epochSink
 	rtts      *rttProposer
 	atlas     *atlas
+	handoffs  *handoffSink // nil: this member is alone
 	root      *packetpath.Root
 	fenced    atomic.Bool // root is
 	leaving   atomic.Bool // this life is about to end, as it should
@@ -203,12 +204,15 @@ func (m *member) wire() error {
 	}
 	m.sightings = &epochSink{next: m.proposer, member: m.id}
 	var link func() packetpath.LinkSender
+	var handoffs packetpath.HandoffSink
 	if m.cluster != nil {
+		m.handoffs = newHandoffSink(applier{m}, func() uint16 { return uint16(m.sightings.epoch.Load()) }, m.log)
+		handoffs = m.handoffs
 		link = func() packetpath.LinkSender { return m.cluster.link.NewSender() }
 	}
 	m.rtts = newRTTProposer(m.log, applier{m}, m.id, func() uint16 { return uint16(m.sightings.epoch.Load()) })
 	m.root = packetpath.New(packetpath.Options{
-		Member: m.id, Link: link, Sockets: m.sockets, Identity: m.dir.Identity, View: m.fsm.View(), Sink: m.sightings,
+		Member: m.id, Link: link, Sockets: m.sockets, Identity: m.dir.Identity, View: m.fsm.View(), Sink: m.sightings, Handoffs: handoffs,
 		Groups: gather.New(gather.Options{MaxGroupsPerPeer: cfg.Multicast.GroupsPerPeer}),
 		Limits: packetpath.Limits{
 			NewcomerRate: cfg.Limits.NewIdentityRate, NewcomerBurst: cfg.Limits.NewIdentityBurst,
@@ -254,6 +258,12 @@ func (m *member) serve(ctx context.Context) error {
 		defer stopProposing()
 		return m.root.Run(greeting)
 	})
+	if m.handoffs != nil {
+		g.Go(func() error {
+			m.handoffs.run(proposing)
+			return nil
+		})
+	}
 	g.Go(func() error {
 		defer stopLogging()
 		err := m.proposer.Run(proposing)

@@ -1,0 +1,236 @@
+package packetpath
+
+import (
+	"net/netip"
+	"sync/atomic"
+
+	"github.com/rootd/rootd/fsm"
+	"github.com/rootd/rootd/fsm/table"
+	"github.com/rootd/rootd/packetpath/vl1"
+)
+
+// A handoff sends a peer from this member to another one (docs/handoff.md has the steps and why). The packet path's part
+// is small: it notices that a peer should go ([worker.consider]), is silent to one that is going ([session.away]), and
+// recognizes one that comes ([worker.place]). All the rest is the mover's, one goroutine with a bounded number of handoffs
+// under way: it proposes the intent, redirects the peer once the view shows that the log accepted it, waits for the target,
+// and takes the peer back if the target does not see it.
+//
+// What must outlive this member is in the log: a peer has at most one intent, it is void after 30 s, and it ends with the
+// change that attaches the peer to the target. What the mover remembers may be lost at any time.
+
+// HandoffSink takes the steps of handoffs that this member proposes. Offer must not block and must not keep the slice.
+// The steps need no epoch beyond the one of the peer's record: the log refuses those of another life.
+type HandoffSink interface {
+	OfferHandoffs(steps []fsm.Handoff)
+}
+
+const (
+	considerEvery = 60_000 // ms between two looks at a peer that stays
+	drainEvery    = 5_000  // the same at a member that drains
+	freshEnough   = 60_000 // ms since a peer was heard on the path of a redirect: the NAT must pass it
+	hintQueue     = 4096   // peers that wait for the mover
+)
+
+// family is the index of an address family in a session's arrays.
+func family(a netip.Addr) int {
+	if a.Is4() {
+		return 0
+	}
+	return 1
+}
+
+func index(v6 bool) int {
+	if v6 {
+		return 1
+	}
+	return 0
+}
+
+func (s *session) family(v6 bool) *atomic.Pointer[path] {
+	if v6 {
+		return &s.v6
+	}
+	return &s.v4
+}
+
+// leaving is what the packet path knows of a peer that is being handed off, by family. The mover writes it, all read it.
+type leaving struct {
+	until   atomic.Int64  // ms: the peer gets no answers before
+	to      atomic.Uint32 // the member to which it was sent, 0: it stays
+	arrived atomic.Bool   // that member says that it came
+}
+
+// away reports whether a peer is being handed off, or just was, so that nothing may be said to it in a family: it would
+// come back.
+func (s *session) away(a netip.Addr, now int64) bool { return now < s.leaving[family(a)].until.Load() }
+
+// hint is a peer that the mover should look at. fresh: it has just come, and the log may not say so yet.
+type hint struct {
+	s     *session
+	fresh bool
+}
+
+// consider looks whether a peer that is attached here should go elsewhere. It takes no lock and allocates nothing; what
+// comes of it goes to the mover with the end of the batch.
+func (w *worker) consider(s *session) {
+	r := w.root
+	if r.hints == nil || w.now < s.considered.Load() {
+		return
+	}
+	state := r.view.State()
+	every := int64(considerEvery) + int64(s.id.Address&0xfff)
+	if m, ok := state.Member(r.member); ok && m.Draining() {
+		every = drainEvery
+	}
+	s.considered.Store(w.now + every)
+	var rec table.Record
+	if len(state.Members) < 2 || !state.Peer(s.id.Address, &rec) {
+		return
+	}
+	for _, v6 := range [2]bool{false, true} {
+		at := s.family(v6).Load()
+		if id, ok := state.Attached(&rec, v6); !ok || id != r.member || at == nil || w.now-at.heard.Load() > freshEnough {
+			continue
+		}
+		if w.target(state, &rec, v6) != 0 || w.levelDue(state, &rec, v6) {
+			w.hints = append(w.hints, hint{s: s})
+			return
+		}
+	}
+}
+
+// target returns where a peer that is attached here should go now, 0 if it stays or may not be sent.
+func (w *worker) target(state *fsm.State, rec *table.Record, v6 bool) table.MemberID {
+	to := w.root.steer(state, rec, v6)
+	if to == 0 || state.MayHandOff(rec, v6, w.root.member, epochOf(rec, v6), to) != fsm.Accepted {
+		return 0
+	}
+	return to
+}
+
+// levelDue reports whether the peer's path of a family is below that of the other one, so that the client will forget it.
+func (w *worker) levelDue(state *fsm.State, rec *table.Record, v6 bool) bool {
+	return fsm.LevelRedirects(rec, v6) > 0 && !state.HandoffUnderWay(&rec.Handoff)
+}
+
+func epochOf(r *table.Record, v6 bool) uint16 {
+	if v6 {
+		return r.V6Epoch
+	}
+	return r.V4Epoch
+}
+
+// Steer decides where a peer that is attached to this member should be, in a family: 0 if it should stay. It must be a pure
+// function of its arguments, allocate nothing and take no lock.
+type Steer func(state *fsm.State, r *table.Record, v6 bool) table.MemberID
+
+// drainOnly is the [Steer] of a member without a better one: it sends peers off only if the member drains, each to one of the
+// others by a hash that all members compute alike.
+func (r *Root) drainOnly(state *fsm.State, rec *table.Record, v6 bool) (to table.MemberID) {
+	if m, ok := state.Member(r.member); !ok || !m.Draining() {
+		return 0
+	}
+	var most uint64
+	for i := range state.Members {
+		m := &state.Members[i]
+		if state.MayHandOff(rec, v6, r.member, epochOf(rec, v6), m.ID) != fsm.Accepted {
+			continue
+		}
+		if h := mix(uint64(rec.Address) ^ uint64(m.ID)<<48); to == 0 || h > most {
+			to, most = m.ID, h
+		}
+	}
+	return to
+}
+
+// coming reports whether the log says that this peer is being sent here, in a family, and tells the member that sends it
+// that it came.
+func (w *worker) coming(s *session, state *fsm.State, at *path) bool {
+	var rec table.Record
+	v6 := !at.addr.Addr().Is4()
+	if !state.Peer(s.id.Address, &rec) {
+		return false
+	}
+	h := &rec.Handoff
+	if h.Target != w.root.member || h.V6 != v6 {
+		return false
+	}
+	w.notify(h.From, kindArrived, familyMessage(s.id.Address, at))
+	return true
+}
+
+// sentTo reports whether this member has sent the peer that a claim is about to the member that claims it.
+func (w *worker) sentTo(member table.MemberID, b []byte) bool {
+	if len(b) != vl1.AddressLen+1 {
+		return false
+	}
+	s := w.root.sessions.get(vl1.AddressFrom(b))
+	if s == nil {
+		return false
+	}
+	l := &s.leaving[index(b[vl1.AddressLen] != 4)]
+	if member == 0 || l.to.Load() != uint32(member) {
+		return false
+	}
+	l.arrived.Store(true)
+	return true
+}
+
+// muted handles a packet that came straight from a peer that is away: it is not answered, only subscriptions are kept. One that greets
+// this member again and again may have lost the other one, which is asked.
+func (w *worker) muted(s *session, at *path, p vl1.Packet) {
+	w.inc(HandoffMuted)
+	switch p.Verb() {
+	case vl1.VerbMulticastLike:
+		w.like(s, p)
+	case vl1.VerbHello:
+		l := &s.leaving[family(at.addr.Addr())]
+		if l.arrived.Load() && w.now-s.claimed.Load() > mutedClaims {
+			s.claimed.Store(w.now)
+			w.notify(table.MemberID(l.to.Load()), kindClaim, familyMessage(s.id.Address, at))
+		}
+	}
+}
+
+const mutedClaims = 5_000 // ms between two questions whether a peer that is away has come
+
+// freshest returns the confirmed path of a family on which the peer was heard last, nil if that was long ago.
+func (s *session) freshest(v6 bool, now int64) *path {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var best *path
+	for _, p := range s.paths {
+		if p.confirmed.Load() && p.addr.Addr().Is4() != v6 && now-p.heard.Load() < freshEnough && (best == nil || p.heard.Load() > best.heard.Load()) {
+			best = p
+		}
+	}
+	return best
+}
+
+// forget drops the paths of a family: the peer has gone.
+func (s *session) forget(v6 bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	keep := s.paths[:0]
+	for _, p := range s.paths {
+		if p.addr.Addr().Is4() == v6 {
+			keep = append(keep, p)
+		}
+	}
+	clear(s.paths[len(keep):])
+	s.paths = keep
+	s.choose()
+}
+
+// hintAll gives the mover what the batch brought about. Hints are lost if it has too many: there will be others.
+func (w *worker) hintAll() {
+	for _, h := range w.hints {
+		select {
+		case w.root.hints <- h:
+		default:
+			w.inc(HandoffHintsDropped)
+		}
+	}
+	clear(w.hints)
+	w.hints = w.hints[:0]
+}
