@@ -151,6 +151,8 @@ func (s *State) MayHandOff(r *table.Record, v6 bool, from table.MemberID, epoch 
 		return RefusedHeld
 	case !fresh && (h.V6 == v6 || h.Fails > 0 || pushes < 1+SelfRedirects(r, v6)):
 		return RefusedGate // the other family may follow at once, if there is room for its failure
+	case s.spent(r, v6, from):
+		return RefusedSpent
 	}
 	return Accepted
 }
@@ -167,7 +169,16 @@ const (
 	RefusedUnpublished Refusal = "the peer's planet does not have the target"
 	RefusedHeld        Refusal = "an earlier handoff failed"
 	RefusedGate        Refusal = "the peer takes no push so soon"
+	RefusedSpent       Refusal = "the peer was moved so often that it would lose its path of the other address family"
 )
+
+// spent reports whether the other family's path could not be lifted in one row to what a handoff makes of this one's. Priorities never
+// sink while the client has a path. A member that drains does not care.
+func (s *State) spent(r *table.Record, v6 bool, from table.MemberID) bool {
+	_, both := s.Attached(r, !v6)
+	m, ok := s.Member(from)
+	return both && !prefersOnly(r) && r.Handoff.Prio(v6)+2 > 1+2*(gatePushes-1) && ok && !m.Draining()
+}
 
 func epochOf(r *table.Record, v6 bool) uint16 {
 	if v6 {

@@ -50,6 +50,7 @@ func (m *model) handoff(c fsm.Handoff, now uint32) {
 		switch {
 		case !here, under, to.status != fsm.StatusUp, to.drain != 0, m.silence(to) >= 10_000, !to.listed, m.planet == 0, r.Planet < m.planet,
 			h.Fails > 0 && since < min(hold, 21_600),
+			*prio(h, c.V6) > 13 && m.members[c.From].drain == 0 && m.attachedIn(r, !c.V6),
 			!newRow && (h.V6 == c.V6 || h.Fails > 0 || room < 1+back):
 			return
 		}
@@ -87,6 +88,15 @@ func (m *model) handoff(c fsm.Handoff, now uint32) {
 		h.Pushes, h.At, h.Moves, h.Fails, h.Failed = h.Pushes+uint8(back), now+uint32(back), faded, h.Fails+1, c.Target
 	}
 	m.peers[c.Address] = r
+}
+
+// attachedIn reports whether a peer is attached in a family, in a life that lasts.
+func (m *model) attachedIn(r table.Record, v6 bool) bool {
+	member, epoch, ok := r.V4Member, r.V4Epoch, r.V4.IsValid()
+	if v6 {
+		member, epoch, ok = r.V6Member, r.V6Epoch, r.V6.IsValid()
+	}
+	return ok && m.members[member].status != 0 && m.members[member].epoch == epoch
 }
 
 // forget takes the priority of the other family if it is lower.

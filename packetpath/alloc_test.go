@@ -170,3 +170,59 @@ func BenchmarkPacket(b *testing.B) {
 		})
 	}
 }
+
+type noSteps struct{}
+
+func (noSteps) OfferHandoffs([]fsm.Handoff) {}
+
+type noLink struct{}
+
+func (noLink) Send(uint16, uint64, []byte) error { return nil }
+func (noLink) Notify(uint16, byte, []byte) error { return nil }
+func (noLink) Flush()                            {}
+
+// Looking whether a peer should be elsewhere allocates nothing, whatever comes of it.
+func TestConsideringDoesNotAllocate(t *testing.T) {
+	b := newBench(t)
+	r := b.w.root
+	r.link, r.member, r.hints, r.steer = func() LinkSender { return noLink{} }, 1, make(chan hint, 1<<16), r.drainOnly
+	machine, err := fsm.New(fsm.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := r.sessionsForTest()[0]
+	ip4 := func(n byte) netip.AddrPort { return netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, n}), 9993) }
+	w := &vl1.World{Type: vl1.WorldPlanet, ID: 1, Timestamp: 5, Roots: []vl1.Root{{Identity: r.self.Identity, Endpoints: []netip.AddrPort{ip4(1), ip4(2)}}}}
+	index := uint64(0)
+	for _, c := range []fsm.Command{
+		&fsm.Bootstrap{ID: [16]byte{1}, Name: "x", Root: r.self.Identity, Created: 1},
+		&fsm.MemberUp{ID: 1, Name: "a", Endpoints: []netip.AddrPort{ip4(1)}}, &fsm.MemberUp{ID: 2, Name: "b", Endpoints: []netip.AddrPort{ip4(2)}},
+		&fsm.PublishPlanet{World: w.AppendBinary(nil)},
+		fsm.Changes{{Address: s.id.Address, Key: s.id.Key, HasKey: true, Member: 1, Epoch: 1, V4: ip4(10), Planet: 5}},
+		&fsm.MemberSet{ID: 1, SetDrain: true, Drain: fsm.DrainOperator},
+	} {
+		entry, err := fsm.Encode(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fsm.Stamp(entry, 1_700_000_000_000)
+		index++
+		if resp := machine.Apply(&raft.Log{Index: index, Type: raft.LogCommand, Data: entry}).(fsm.Response); resp.Err != nil {
+			t.Fatal(resp.Err)
+		}
+	}
+	r.view = machine.View()
+	hints := 0
+	if n := testing.AllocsPerRun(1000, func() {
+		s.considered.Store(0)
+		s.v4.Load().heard.Store(b.w.now)
+		b.w.consider(s)
+		hints += len(b.w.hints)
+		b.w.hints = b.w.hints[:0]
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+	if hints < 1000 {
+		t.Errorf("%d of 1000 peers of a member that drains should go", hints)
+	}
+}

@@ -58,6 +58,8 @@ type leaving struct {
 	until   atomic.Int64  // ms: the peer gets no answers before
 	to      atomic.Uint32 // the member to which it was sent, 0: it stays
 	arrived atomic.Bool   // that member says that it came
+
+	origin atomic.Pointer[origin] // of the path on which it was redirected
 }
 
 // away reports whether a peer is being handed off, or just was, so that nothing may be said to it in a family: it would
@@ -83,16 +85,16 @@ func (w *worker) consider(s *session) {
 		every = drainEvery
 	}
 	s.considered.Store(w.now + every)
-	var rec table.Record
-	if len(state.Members) < 2 || !state.Peer(s.id.Address, &rec) {
+	rec := &w.rec
+	if len(state.Members) < 2 || !state.Peer(s.id.Address, rec) {
 		return
 	}
 	for _, v6 := range [2]bool{false, true} {
 		at := s.family(v6).Load()
-		if id, ok := state.Attached(&rec, v6); !ok || id != r.member || at == nil || w.now-at.heard.Load() > freshEnough {
+		if id, ok := state.Attached(rec, v6); !ok || id != r.member || at == nil || w.now-at.heard.Load() > freshEnough {
 			continue
 		}
-		if w.target(state, &rec, v6) != 0 || w.levelDue(state, &rec, v6) {
+		if w.target(state, rec, v6) != 0 || w.levelDue(state, rec, v6) {
 			w.hints = append(w.hints, hint{s: s})
 			return
 		}
@@ -152,11 +154,36 @@ func (w *worker) coming(s *session, state *fsm.State, at *path) bool {
 		return false
 	}
 	h := &rec.Handoff
-	if h.Target != w.root.member || h.V6 != v6 {
+	if h.Target != w.root.member || h.V6 != v6 || at == nil {
 		return false
 	}
+	s.findMain(endpointOf(&rec, v6))
 	w.notify(h.From, kindArrived, familyMessage(s.id.Address, at))
 	return true
+}
+
+func endpointOf(r *table.Record, v6 bool) netip.AddrPort {
+	if v6 {
+		return r.V6
+	}
+	return r.V4
+}
+
+// findMain takes the path from an endpoint for the main one of its family. The endpoint is where another member spoke to the peer
+// last: a NAT of the usual kind shows the same one to all members.
+func (s *session) findMain(ep netip.AddrPort) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.paths {
+		if p.addr != ep {
+			continue
+		}
+		s.main[family(ep.Addr())].Store(p)
+		if p.confirmed.Load() {
+			s.bestFor(ep.Addr()).Store(p)
+		}
+		return
+	}
 }
 
 // sentTo reports whether this member has sent the peer that a claim is about to the member that claims it.
@@ -173,7 +200,23 @@ func (w *worker) sentTo(member table.MemberID, b []byte) bool {
 		return false
 	}
 	l.arrived.Store(true)
+	if o := l.origin.Load(); o != nil {
+		var space [32]byte
+		w.notify(member, kindMain, vl1.AppendEndpoint(s.id.Address.Append(space[:0]), o.addr))
+	}
 	return true
+}
+
+// mainPath takes the word of the member that sent a peer here for which of its paths is the main one.
+func (w *worker) mainPath(b []byte) {
+	if len(b) < vl1.AddressLen {
+		return
+	}
+	s := w.root.sessions.get(vl1.AddressFrom(b))
+	ep, _, err := vl1.DecodeEndpoint(b[vl1.AddressLen:])
+	if s != nil && err == nil && ep.IsValid() {
+		s.findMain(ep)
+	}
 }
 
 // muted handles a packet that came straight from a peer that is away: it is not answered, only subscriptions are kept. One that greets
@@ -194,8 +237,12 @@ func (w *worker) muted(s *session, at *path, p vl1.Packet) {
 
 const mutedClaims = 5_000 // ms between two questions whether a peer that is away has come
 
-// freshest returns the confirmed path of a family on which the peer was heard last, nil if that was long ago.
+// freshest returns the path of a family on which to speak to the peer: the main one, or the confirmed one on which it was heard
+// last; nil if that was long ago.
 func (s *session) freshest(v6 bool, now int64) *path {
+	if m := s.main[index(v6)].Load(); m != nil && m.confirmed.Load() && now-m.heard.Load() < freshEnough {
+		return m
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var best *path
@@ -219,6 +266,7 @@ func (s *session) forget(v6 bool) {
 	}
 	clear(s.paths[len(keep):])
 	s.paths = keep
+	s.main[index(v6)].Store(nil)
 	s.choose()
 }
 

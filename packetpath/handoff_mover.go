@@ -145,9 +145,30 @@ func (c *mover) begin(state *fsm.State) {
 		}
 		f := c.fresh[0]
 		c.fresh = c.fresh[1:]
+		if f.tries > freshTries-2 {
+			c.challengeAgain(state, f.s)
+		}
 		if !c.consider(state, f.s) && f.tries > 1 {
 			f.tries--
 			c.wait(f)
+		}
+	}
+}
+
+// challengeAgain asks a peer that is being sent here once more whether it is there: clients before 1.5 answer one ECHO a second.
+func (c *mover) challengeAgain(state *fsm.State, s *session) {
+	var rec table.Record
+	if !state.Peer(s.id.Address, &rec) || rec.Handoff.Target != c.w.root.member {
+		return
+	}
+	s.mu.Lock()
+	paths := append([]*path(nil), s.paths...)
+	s.mu.Unlock()
+	for _, p := range paths {
+		if !p.confirmed.Load() && p.addr.Addr().Is4() != rec.Handoff.V6 && c.w.now-p.heard.Load() < targetSlow && c.w.now-p.echoed.Load() >= 900 {
+			p.echoed.Store(c.w.now)
+			p.echoID.Store(c.w.seal(p.origin, s, c.w.packet(s.id.Address, vl1.VerbEcho)))
+			c.w.inc(Challenges)
 		}
 	}
 }
@@ -170,10 +191,10 @@ func (c *mover) consider(state *fsm.State, s *session) (here bool) {
 		if !ok || id != w.root.member || s.freshest(v6, w.now) == nil {
 			continue
 		}
-		here = true
-		if c.busy(s) {
-			return here
+		if c.busy(s) || state.HandoffUnderWay(&rec.Handoff) {
+			return false
 		}
+		here = true
 		if to := w.target(state, &rec, v6); to != 0 {
 			c.offer(s, &rec, v6, to)
 			return here

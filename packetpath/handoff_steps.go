@@ -44,13 +44,18 @@ func (c *mover) step(state *fsm.State, m *move) (over bool) {
 func (c *mover) offered(state *fsm.State, m *move, rec *table.Record) (over bool) {
 	h := &rec.Handoff
 	switch {
-	case m.target == 0 && h.Prio(m.v6) > m.prio:
+	case m.target == 0 && h.Prio(m.v6) > m.prio && epochOf(rec, m.v6) == m.epoch:
 		m.phase, m.next = level, c.w.now
+		m.pushes = int(h.Prio(m.v6)-m.prio+1) / 2
+		if at := m.s.freshest(m.v6, c.w.now); at != nil {
+			m.origin = at.origin
+		}
 		return false
 	case m.target != 0 && accepted(state, m, h, c.w.root.member) && epochOf(rec, m.v6) == m.epoch:
 		return c.redirect(state, m, rec)
 	case c.w.now-m.began > offerPatient:
 		c.w.inc(HandoffsNotAccepted)
+		c.wait(freshPeer{s: m.s, tries: freshTries})
 		return true
 	}
 	return false
@@ -78,6 +83,7 @@ func (c *mover) redirect(state *fsm.State, m *move, rec *table.Record) (over boo
 	m.phase, m.began, m.sentAt = sent, w.now, w.now
 	l := &m.s.leaving[index(m.v6)]
 	l.arrived.Store(false)
+	l.origin.Store(&m.origin)
 	l.to.Store(uint32(m.target))
 	w.inc(HandoffsSent)
 	if protocol := m.s.protocol(); protocol != 0 && protocol <= introduces {
@@ -114,6 +120,7 @@ func (c *mover) sent(state *fsm.State, m *move, rec *table.Record) (over bool) {
 		l.arrived.Store(true)
 		l.until.Store(m.sentAt + quietFor)
 		m.phase, m.began = gone, c.w.now
+		c.wait(freshPeer{s: m.s, tries: freshTries}) // the other family may follow
 	case ok && id != c.w.root.member:
 		l.until.Store(0)
 		return true // it went elsewhere by itself
@@ -148,6 +155,7 @@ func (c *mover) takeBack(state *fsm.State, m *move) {
 	l := &m.s.leaving[index(m.v6)]
 	l.until.Store(0)
 	l.to.Store(0)
+	m.s.findMain(m.origin.addr)
 	w.inc(HandoffsRolledBack)
 	m.phase, m.began, m.next = back, w.now, w.now+pushFirst
 	c.nop(m)
@@ -189,15 +197,11 @@ func (c *mover) selfRedirect(state *fsm.State, m *move) {
 	if !ok {
 		return
 	}
-	at := m.origin
-	if p := m.s.freshest(m.v6, w.now); p != nil {
-		at = p.origin
-	}
-	if !at.addr.IsValid() {
+	if !m.origin.addr.IsValid() {
 		return
 	}
 	p := vl1.AppendPushDirectPaths(w.packet(m.s.id.Address, vl1.VerbPushDirectPaths), vl1.DirectPath{Flags: vl1.PathRedirect, Endpoint: to})
 	p.SetHops(1)
-	w.seal(at, m.s, p)
+	w.seal(m.origin, m.s, p) // always on the same path, or it would not rise
 	w.inc(HandoffSelfRedirects)
 }

@@ -54,7 +54,7 @@ func (w *worker) authenticHello(s *session, at *path, p vl1.Packet, from origin)
 		w.inc(BadPacket)
 		return
 	}
-	if !w.mayAnswerHello(s, at) {
+	if !w.mayAnswerHello(s, at) && !(at != nil && at.confirmed.Load() && w.root.hints != nil && w.coming(s, w.root.view.State(), at)) {
 		w.inc(HelloLimited)
 		return
 	}
@@ -72,6 +72,9 @@ func (w *worker) authenticHello(s *session, at *path, p vl1.Packet, from origin)
 	}
 
 	w.consider(s)
+	if w.root.hints != nil && at != nil && !at.confirmed.Load() {
+		w.hints = append(w.hints, hint{s: s, fresh: true})
+	}
 
 	ok := w.okHello(h.Protocol, h.Clock, from.addr)
 	if at != nil && w.now-s.worlds.Load() >= w.root.limits.PlanetInterval.Milliseconds() {

@@ -30,6 +30,7 @@ type LinkSender interface {
 //	claim      peer 5 | family 1 (4 or 6): I hear your peer; do you?
 //	release    peer 5 | family 1: no
 //	arrived    peer 5 | family 1: the peer that you sent is here
+//	main       peer 5 | endpoint of the peer 7 or 19: I sent it from there
 const (
 	kindIntroduce byte = 1
 	kindLike      byte = 2
@@ -38,6 +39,7 @@ const (
 	kindClaim     byte = 5
 	kindRelease   byte = 6
 	kindArrived   byte = 7
+	kindMain      byte = 8
 )
 
 const (
@@ -119,6 +121,8 @@ func (c *Receiver) Message(from uint16, kind byte, body []byte) {
 		w.claimedByMember(from, body)
 	case kindRelease:
 		w.releasedByMember(body)
+	case kindMain:
+		w.mainPath(body)
 	case kindArrived:
 		w.sentTo(table.MemberID(from), body)
 	}

@@ -64,21 +64,27 @@ func (w *worker) pathOf(b []byte) (*session, *path) {
 	if s == nil {
 		return nil, nil
 	}
-	at := s.v6.Load()
-	if b[vl1.AddressLen] == 4 {
-		at = s.v4.Load()
-	}
+	// The path that relays use may be that of another of its sockets, silent for up to pathStale and a keep-alive.
+	at := s.freshest(b[vl1.AddressLen] != 4, w.now)
 	if at == nil || w.now-at.heard.Load() > stillHeard {
 		return s, nil
 	}
 	return s, at
 }
 
-// claimedByMember lets a peer go to a member that hears it if we do not any more.
+// claimedByMember lets a peer go to a member that hears it if we do not any more, or sent it there. What was sent to another one
+// is not ours to give.
 func (w *worker) claimedByMember(from uint16, b []byte) {
-	if _, at := w.pathOf(b); (at == nil || w.sentTo(table.MemberID(from), b)) && len(b) == vl1.AddressLen+1 {
-		w.notify(table.MemberID(from), kindRelease, b)
+	s, at := w.pathOf(b)
+	if len(b) != vl1.AddressLen+1 || at != nil && !w.sentTo(table.MemberID(from), b) {
+		return
 	}
+	if s != nil {
+		if to := s.leaving[index(b[vl1.AddressLen] != 4)].to.Load(); to != 0 && to != uint32(from) {
+			return
+		}
+	}
+	w.notify(table.MemberID(from), kindRelease, b)
 }
 
 func (w *worker) releasedByMember(b []byte) {

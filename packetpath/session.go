@@ -76,6 +76,9 @@ type session struct {
 
 	considered atomic.Int64 // ms, when it is next looked at whether the peer should be elsewhere
 	leaving    [2]leaving   // by family
+	// main is the path that has the client's priority, by family, if known: that on whose socket it was redirected. Relays and
+	// redirects use it rather than those of its other sockets.
+	main [2]atomic.Pointer[path]
 
 	mu     sync.Mutex // guards the following fields
 	paths  []*path
@@ -189,6 +192,9 @@ func (s *session) confirm(from origin, echoID uint64, now int64) (rtt int64, fre
 	defer s.mu.Unlock()
 	if p.confirmed.Swap(true) {
 		return rtt, false
+	}
+	if m := s.main[family(p.addr.Addr())].Load(); m != nil && m != p && m.confirmed.Load() && now-m.heard.Load() < pathStale {
+		return true
 	}
 	s.bestFor(p.addr.Addr()).Store(p)
 	s.best.Store(p)

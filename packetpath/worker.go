@@ -7,6 +7,7 @@ import (
 	"net"
 
 	"github.com/rootd/rootd/fsm"
+	"github.com/rootd/rootd/fsm/table"
 	"github.com/rootd/rootd/packetpath/udp"
 	"github.com/rootd/rootd/packetpath/vl1"
 )
@@ -35,7 +36,8 @@ type worker struct {
 	sights []fsm.Sighting
 	rtts   *rttRing
 	hints  []hint
-	moving bool // this worker is the mover: it may speak to peers that are away
+	rec    table.Record // scratch: a record that steering looks at
+	moving bool         // this worker is the mover: it may speak to peers that are away
 
 	now    int64 // ms, of this batch
 	budget int   // bytes that may still go back to an unconfirmed sender of the packet in hand
