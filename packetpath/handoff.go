@@ -103,7 +103,15 @@ func (w *worker) consider(s *session) {
 
 // target returns where a peer that is attached here should go now, 0 if it stays or may not be sent.
 func (w *worker) target(state *fsm.State, rec *table.Record, v6 bool) table.MemberID {
-	to := w.root.steer(state, rec, v6)
+	to := table.MemberID(0)
+	if w.root.steer != nil {
+		to = w.root.steer(state, rec, v6)
+	} else {
+		to = table.MemberID(w.decideFor(state, rec, v6).Target)
+	}
+	if to == 0 {
+		to = w.root.anywhere(state, rec, v6)
+	}
 	if to == 0 || state.MayHandOff(rec, v6, w.root.member, epochOf(rec, v6), to) != fsm.Accepted {
 		return 0
 	}
@@ -122,13 +130,13 @@ func epochOf(r *table.Record, v6 bool) uint16 {
 	return r.V4Epoch
 }
 
-// Steer decides where a peer that is attached to this member should be, in a family: 0 if it should stay. It must be a pure
-// function of its arguments, allocate nothing and take no lock.
+// Steer decides instead of the rules of steering where a peer that is attached to this member should be, in a family: 0 if it
+// should stay.
 type Steer func(state *fsm.State, r *table.Record, v6 bool) table.MemberID
 
-// drainOnly is the [Steer] of a member without a better one: it sends peers off only if the member drains, each to one of the
-// others by a hash that all members compute alike.
-func (r *Root) drainOnly(state *fsm.State, rec *table.Record, v6 bool) (to table.MemberID) {
+// anywhere returns a target for a peer of a member that drains, of which steering knows nothing: one of the others, by a hash that
+// all members compute alike. 0: this member does not drain, or nobody may have the peer.
+func (r *Root) anywhere(state *fsm.State, rec *table.Record, v6 bool) (to table.MemberID) {
 	if m, ok := state.Member(r.member); !ok || !m.Draining() {
 		return 0
 	}

@@ -35,7 +35,7 @@ type Options struct {
 	View     *fsm.View
 	Sink     Sink
 	Handoffs HandoffSink // takes the steps of handoffs; nil: none are made
-	Steer    Steer       // nil: peers stay, unless this member drains
+	Steer    Steer       // for tests; nil: the rules of steering decide
 	Groups   *gather.Table
 	Limits   Limits
 	Version  Version
@@ -111,9 +111,7 @@ func New(o Options) *Root {
 		assembler: vl1.NewAssembler(assemblies, perSource),
 		moons:     make(map[uint64]Moon, len(o.Moons)),
 	}
-	if r.handoffs, r.steer = o.Handoffs, o.Steer; r.steer == nil {
-		r.steer = r.drainOnly
-	}
+	r.handoffs, r.steer = o.Handoffs, o.Steer
 	if o.Handoffs != nil && o.Link != nil {
 		r.hints = make(chan hint, hintQueue)
 	}

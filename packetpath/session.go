@@ -194,7 +194,7 @@ func (s *session) confirm(from origin, echoID uint64, now int64) (rtt int64, fre
 		return rtt, false
 	}
 	if m := s.main[family(p.addr.Addr())].Load(); m != nil && m != p && m.confirmed.Load() && now-m.heard.Load() < pathStale {
-		return true
+		return rtt, true
 	}
 	s.bestFor(p.addr.Addr()).Store(p)
 	s.best.Store(p)
