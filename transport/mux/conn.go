@@ -26,6 +26,11 @@ type Conn struct {
 // Peer returns who is at the other end; false for a guest, a client of [Join].
 func (c *Conn) Peer() (pki.Peer, bool) { return c.peer, c.peer.ID != 0 }
 
+// Operator returns the name of the operator at the other end, and the hash of its key; false if it is none.
+func (c *Conn) Operator() (name string, key [32]byte, ok bool) {
+	return c.peer.Operator, c.peer.KeyHash, c.peer.Operator != ""
+}
+
 // Proto returns what the connection speaks.
 func (c *Conn) Proto() Proto { return c.proto }
 

@@ -141,6 +141,30 @@ func DialJoin(ctx context.Context, dial func(context.Context, string) (net.Conn,
 	return c, ca, nil
 }
 
+// DialAdmin connects to the admin API of a member as an operator. The member must be one of the pass's cluster. The caller
+// owns the connection; there need not be a mux.
+func DialAdmin(ctx context.Context, dial func(context.Context, string) (net.Conn, error), address string, pass *pki.Pass) (*Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second) // an earlier deadline stays
+	defer cancel()
+	raw, err := dial(ctx, address)
+	if err != nil {
+		return nil, &DialError{Address: address, Err: err}
+	}
+	c := &Conn{raw: raw, proto: Admin, onClose: func() {}}
+	c.netConn = client(raw, &tls.Config{
+		Certificates: []tls.Certificate{*pass.TLS()},
+		VerifyConnection: func(s tls.ConnectionState) (err error) {
+			c.peer, err = pass.VerifyMember(s.PeerCertificates, time.Now())
+			return err
+		},
+	}, Admin)
+	if err := c.begin(ctx); err != nil {
+		c.cut()
+		return nil, &DialError{Address: address, Err: err}
+	}
+	return c, nil
+}
+
 // client completes the configuration: names play no part, VerifyConnection decides about the server's certificate.
 func client(raw net.Conn, cfg *tls.Config, p Proto) *tls.Conn {
 	cfg.MinVersion = tls.VersionTLS13

@@ -26,13 +26,14 @@ type cluster struct {
 	t  testing.TB
 	ca *pki.Authority
 
-	mu      sync.Mutex // guards removed
+	mu      sync.Mutex // guards the following
 	removed map[pki.MemberID]bool
+	revoked map[string]bool // operators
 }
 
 func newCluster(t testing.TB, id pki.ClusterID) *cluster {
 	t.Helper()
-	return &cluster{t: t, ca: newCA(t, id), removed: map[pki.MemberID]bool{}}
+	return &cluster{t: t, ca: newCA(t, id), removed: map[pki.MemberID]bool{}, revoked: map[string]bool{}}
 }
 
 func newCA(t testing.TB, id pki.ClusterID) *pki.Authority {
@@ -50,7 +51,16 @@ func (c *cluster) admit(p pki.Peer) error {
 	if c.removed[p.ID] {
 		return errors.New("removed from the cluster")
 	}
+	if c.revoked[p.Operator] {
+		return errors.New("revoked")
+	}
 	return nil
+}
+
+func (c *cluster) revoke(operator string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.revoked[operator] = true
 }
 
 func (c *cluster) remove(id pki.MemberID) {

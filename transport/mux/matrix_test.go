@@ -88,6 +88,8 @@ func TestStrangers(t *testing.T) {
 	own := *twin
 	own.Certificate = [][]byte{credential(t, c.ca, 2, time.Now(), 0).TLS().Certificate[0]} // a member's, which is public, with another key
 
+	operator := *pass(t, c.ca, "ann", time.Now(), time.Hour, bundle(t, c.ca)).TLS()
+
 	for _, tc := range []struct {
 		name string
 		cfg  *tls.Config
@@ -101,6 +103,9 @@ func TestStrangers(t *testing.T) {
 		{"raft hidden behind join", &tls.Config{NextProtos: []string{string(mux.Raft), string(mux.Join)}}, false, "certificate required"},
 		{"stranger's certificate", &tls.Config{NextProtos: []string{string(mux.Raft)}, Certificates: []tls.Certificate{*twin}}, false, "not signed by the CA"},
 		{"self-signed", &tls.Config{NextProtos: []string{string(mux.Raft)}, Certificates: []tls.Certificate{selfSigned(t)}}, false, "not signed by the CA"},
+		{"raft as an operator", &tls.Config{NextProtos: []string{string(mux.Raft)}, Certificates: []tls.Certificate{operator}}, false, "is not the URI of a member"},
+		{"rpc as an operator", &tls.Config{NextProtos: []string{string(mux.RPC)}, Certificates: []tls.Certificate{operator}}, false, "is not the URI of a member"},
+		{"rpc behind admin as an operator", &tls.Config{NextProtos: []string{string(mux.Admin), string(mux.RPC)}, Certificates: []tls.Certificate{operator}}, true, ""},
 		{"a member's certificate without its key", &tls.Config{NextProtos: []string{string(mux.RPC)}, Certificates: []tls.Certificate{own}}, false, "handshake"},
 		{"unknown protocol", &tls.Config{NextProtos: []string{"h2"}}, false, "no application protocol"},
 		{"future protocol", &tls.Config{NextProtos: []string{"rootd-raft/2"}}, false, "no application protocol"},

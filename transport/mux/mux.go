@@ -201,7 +201,7 @@ func (m *Mux) cutWhere(bad func(pki.Peer) bool) int {
 	var conns []*Conn
 	m.mu.Lock()
 	for c := range m.conns {
-		if c.peer.ID != 0 {
+		if c.peer.ID != 0 || c.peer.Operator != "" {
 			conns = append(conns, c)
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"time"
+
+	"github.com/rootd/rootd/transport/pki"
 )
 
 // serve shakes hands with a client, and hands the connection to the listener of its protocol.
@@ -82,7 +84,11 @@ func (m *Mux) admit(c *Conn, proto Proto, source string) *Refusal {
 		}
 		return nil
 	}
-	p, err := m.o.Verifier.Verify(c.netConn.(*tls.Conn).ConnectionState().PeerCertificates)
+	verify, chain := m.o.Verifier.Verify, c.netConn.(*tls.Conn).ConnectionState().PeerCertificates
+	if proto == Admin && pki.IsOperator(chain) {
+		verify = m.o.Verifier.VerifyOperator
+	}
+	p, err := verify(chain)
 	m.identify(c, func() { c.proto, c.peer = proto, p })
 	if err == nil {
 		err = m.o.Verifier.Recheck(p) // now that CloseMember finds it
@@ -91,6 +97,9 @@ func (m *Mux) admit(c *Conn, proto Proto, source string) *Refusal {
 		return nil
 	}
 	code := codeOf(err)
+	if p.Operator != "" {
+		m.o.Logger.Warn("operator refused", "name", p.Operator, "source", source, "reason", err.Error())
+	}
 	if p.ID != 0 && m.complaints.pass(complaint{p.ID, code}, time.Now()) {
 		m.o.Logger.Warn("member refused", "member", p.ID, "name", p.Name, "source", source, "reason", err.Error())
 	}

@@ -115,12 +115,23 @@ func (a *Authority) Sign(request []byte, m Member, now time.Time, life time.Dura
 	if err := m.check(); err != nil {
 		return nil, fmt.Errorf("sign certificate: %w", err)
 	}
+	if life == 0 {
+		life = MemberLife
+	}
+	return a.sign(request, subject{m.Name, m.URI(), m.String()}, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}, now, life)
+}
+
+// subject is for whom a certificate is.
+type subject struct {
+	name string
+	uri  *url.URL
+	who  string // for errors
+}
+
+func (a *Authority) sign(request []byte, s subject, usages []x509.ExtKeyUsage, now time.Time, life time.Duration) ([]byte, error) {
 	key, err := requestKey(request)
 	if err != nil {
 		return nil, err
-	}
-	if life == 0 {
-		life = MemberLife
 	}
 	end := now.Add(life)
 	if end.After(a.cert.NotAfter) {
@@ -128,7 +139,7 @@ func (a *Authority) Sign(request []byte, m Member, now time.Time, life time.Dura
 	}
 	if !end.After(now) {
 		return nil, &Error{
-			Err: ErrExpired, Why: fmt.Sprintf("sign certificate of %v: the CA expired at %s", m, stamp(a.cert.NotAfter)),
+			Err: ErrExpired, Why: fmt.Sprintf("sign certificate of %s: the CA expired at %s", s.who, stamp(a.cert.NotAfter)),
 			Hint: "check this machine's clock; else rotate the CA",
 		}
 	}
@@ -138,20 +149,20 @@ func (a *Authority) Sign(request []byte, m Member, now time.Time, life time.Dura
 	}
 	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
 		SerialNumber:          serial,
-		Subject:               pkix.Name{CommonName: m.Name},
+		Subject:               pkix.Name{CommonName: s.name},
 		NotBefore:             now.Add(-Backdate).UTC().Truncate(time.Second),
 		NotAfter:              end.UTC().Truncate(time.Second),
 		KeyUsage:              x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		ExtKeyUsage:           usages,
 		BasicConstraintsValid: true,
-		URIs:                  []*url.URL{m.URI()},
+		URIs:                  []*url.URL{s.uri},
 	}, a.cert, key, a.key.reveal())
 	if err != nil {
-		return nil, fmt.Errorf("sign certificate of %v: %w", m, err)
+		return nil, fmt.Errorf("sign certificate of %s: %w", s.who, err)
 	}
 	leaf, err := x509.ParseCertificate(der)
 	if err != nil {
-		return nil, fmt.Errorf("sign certificate of %v: %w", m, err)
+		return nil, fmt.Errorf("sign certificate of %s: %w", s.who, err)
 	}
 	return slices.Concat(certificatePEM(leaf), certificatePEM(a.cert)), nil
 }

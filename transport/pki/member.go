@@ -121,9 +121,10 @@ func ParseMemberURI(u *url.URL) (m Member, err error) {
 	return m, nil
 }
 
-// Peer is a member whose certificate was verified.
+// Peer is a member, or an operator, whose certificate was verified.
 type Peer struct {
 	Member
+	Operator string            // name of an operator, who is no member: the ID is 0; else empty
 	Serial   string            // of the certificate, hexadecimal
 	KeyHash  [sha256.Size]byte // SHA-256 of the public key (PKIX form): stays the same when the certificate is renewed
 	NotAfter time.Time         // when the certificate expires
@@ -143,9 +144,22 @@ func peerOf(cert *x509.Certificate) (Peer, error) {
 	if err := m.check(); err != nil {
 		return Peer{}, err
 	}
-	return Peer{
-		Member: m, Serial: cert.SerialNumber.Text(16), KeyHash: sha256.Sum256(cert.RawSubjectPublicKeyInfo), NotAfter: cert.NotAfter,
-	}, nil
+	p := bare(cert)
+	p.Member = m
+	return p, nil
+}
+
+// bare is what a certificate says of its owner besides who that is.
+func bare(cert *x509.Certificate) Peer {
+	return Peer{Serial: cert.SerialNumber.Text(16), KeyHash: sha256.Sum256(cert.RawSubjectPublicKeyInfo), NotAfter: cert.NotAfter}
+}
+
+// String names the member or operator.
+func (p Peer) String() string {
+	if p.Operator != "" {
+		return "operator " + p.Operator
+	}
+	return p.Member.String()
 }
 
 // clusterOf reads the cluster that a CA's certificate is of.

@@ -57,7 +57,7 @@ func (v *Verifier) Recheck(p Peer) error {
 		return untrusted(fmt.Sprintf("%v: CA %s is not trusted any more", p, p.CA.Short()))
 	}
 	if now := v.o.Now(); now.After(p.NotAfter) {
-		return expired(p.Member.String(), p.NotAfter, now)
+		return expired(p.String(), p.NotAfter, now)
 	}
 	return v.admit(p)
 }
@@ -89,7 +89,12 @@ func VerifyPinned(pin Fingerprint, chain []*x509.Certificate, now time.Time) (Pe
 	return Peer{}, nil, e
 }
 
+// verify decides about a member, which may be at either end.
 func verify(b *Bundle, chain []*x509.Certificate, now time.Time) (Peer, error) {
+	return verifyAs(b, chain, now, peerOf, x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth)
+}
+
+func verifyAs(b *Bundle, chain []*x509.Certificate, now time.Time, read func(*x509.Certificate) (Peer, error), usages ...x509.ExtKeyUsage) (Peer, error) {
 	if len(chain) == 0 {
 		return Peer{}, untrusted("no certificate was presented")
 	}
@@ -98,7 +103,7 @@ func verify(b *Bundle, chain []*x509.Certificate, now time.Time) (Peer, error) {
 	if ca == nil {
 		return Peer{}, untrusted(fmt.Sprintf("certificate of %q is not signed by the CA of cluster %v", clip(leaf.Subject.CommonName), b.cluster))
 	}
-	p, err := peerOf(leaf)
+	p, err := read(leaf)
 	if err != nil {
 		return Peer{}, untrusted(err.Error())
 	}
@@ -107,7 +112,7 @@ func verify(b *Bundle, chain []*x509.Certificate, now time.Time) (Peer, error) {
 		return Peer{}, untrusted(fmt.Sprintf("certificate is of cluster %v, not of %v", p.Cluster, b.cluster))
 	}
 	for _, cert := range []*x509.Certificate{leaf, ca} {
-		who := p.Member.String()
+		who := p.String()
 		if cert == ca {
 			who = "CA " + p.CA.Short()
 		}
@@ -124,7 +129,7 @@ func verify(b *Bundle, chain []*x509.Certificate, now time.Time) (Peer, error) {
 	roots := x509.NewCertPool()
 	roots.AddCert(ca)
 	if _, err := leaf.Verify(x509.VerifyOptions{
-		Roots: roots, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		Roots: roots, CurrentTime: now, KeyUsages: usages,
 	}); err != nil {
 		return Peer{}, untrusted(fmt.Sprintf("certificate of %v: %v", p, err))
 	}
