@@ -19,17 +19,18 @@ import (
 
 // fakeCluster is the cluster that root 0's member belongs to: m1 leads, m2 votes, m3 is down. It admits machines.
 type fakeCluster struct {
-	mu       sync.Mutex // guards all
-	dir      *datadir.Dir
-	members  []admin.Member
-	removed  []admin.Former
-	tokens   map[join.TokenID]*join.Token
-	used     map[join.TokenID]pki.MemberID
-	keys     map[join.TokenID][32]byte // of who used it
-	settings []admin.Setting
-	address  string // of the join server
-	state    *fakeState
-	polls    int // of Members, by the machine that has joined
+	mu        sync.Mutex // guards all
+	dir       *datadir.Dir
+	members   []admin.Member
+	removed   []admin.Former
+	tokens    map[join.TokenID]*join.Token
+	used      map[join.TokenID]pki.MemberID
+	keys      map[join.TokenID][32]byte // of who used it
+	settings  []admin.Setting
+	operators []admin.Operator
+	address   string // of the join server
+	state     *fakeState
+	polls     int // of Members, by the machine that has joined
 }
 
 func newFakeCluster(d *datadir.Dir) *fakeCluster {
@@ -63,7 +64,7 @@ func (c *fakeCluster) serve(ctx context.Context, running *sync.WaitGroup) error 
 	if err != nil {
 		return err
 	}
-	v, err := pki.NewVerifier(pki.VerifierOptions{Keychain: keys, Now: time.Now, Admit: func(pki.Peer) error { return nil }})
+	v, err := pki.NewVerifier(pki.VerifierOptions{Keychain: keys, Now: time.Now, Admit: c.admits})
 	if err != nil {
 		return err
 	}
@@ -79,6 +80,12 @@ func (c *fakeCluster) serve(ctx context.Context, running *sync.WaitGroup) error 
 	if err != nil {
 		return err
 	}
+	al, err := m.Listen(mux.Admin)
+	if err != nil {
+		return err
+	}
+	remote := admin.NewServer(&fakeMember{dir: c.dir, cluster: c}, log)
+	running.Go(func() { _ = remote.RunRemote(ctx, al, c.asker) })
 	running.Go(func() { _ = m.Run(ctx) })
 	running.Go(func() { _ = s.Run(ctx, jl) })
 	return nil

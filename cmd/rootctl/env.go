@@ -33,12 +33,17 @@ type env struct {
 	// Flags that every command has.
 	dataDir string
 	socket  string
+	address string // of a member from afar; empty: the socket
+	pass    string // file with an operator's certificate
 	output  string
 	timeout time.Duration
 }
 
 // client returns a client of the rootd that the flags name.
 func (e *env) client() *admin.Client {
+	if e.address != "" {
+		return e.clientAt(e.address)
+	}
 	socket := e.socket
 	if socket == "" {
 		socket = filepath.Join(e.dataDir, datadir.FileSocket)
@@ -158,6 +163,8 @@ func newRoot(e *env) *cobra.Command {
 	f := root.PersistentFlags()
 	f.StringVar(&e.dataDir, "data-dir", dataDir, "data directory of rootd (environment: ROOTD_DATA_DIR)")
 	f.StringVar(&e.socket, "socket", e.getenv("ROOTD_SOCKET"), "admin socket of rootd, default admin.sock in the data directory (environment: ROOTD_SOCKET)")
+	f.StringVar(&e.address, "address", e.getenv("ROOTD_ADDRESS"), "host:port of a member's cluster port, to ask it from afar instead, with --cert (environment: ROOTD_ADDRESS)")
+	f.StringVar(&e.pass, "cert", e.getenv("ROOTD_CERT"), "file with an operator's certificate, made by rootctl operator create (environment: ROOTD_CERT)")
 	f.StringVarP(&e.output, "output", "o", "table", "table or json")
 	f.DurationVar(&e.timeout, "timeout", 30*time.Second, "longest wait for an answer of rootd")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
@@ -174,6 +181,7 @@ func newRoot(e *env) *cobra.Command {
 		newStatus(e),
 		newMember(e),
 		newToken(e),
+		newOperator(e),
 		newLeader(e),
 		newConfig(e),
 		newUpgrade(e),

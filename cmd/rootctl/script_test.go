@@ -35,7 +35,8 @@ func TestMain(m *testing.M) {
 //	broken.sock                                  a rootd that is not ready, and breaks off its lists
 //	fresh.sock                                   the rootd of the machine that joined last, which comes up step by step
 //
-// and in its environment TOKEN and TOKEN2, which admit a machine; DEAD, which dials nobody; FOREIGN, of another cluster.
+// and in its environment TOKEN and TOKEN2, which admit a machine; DEAD, which dials nobody; FOREIGN, of another cluster;
+// PORT, the address of the cluster port.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -94,6 +95,7 @@ func setup(t *testing.T, env *testscript.Env) error {
 		}
 		env.Setenv(name, t.Text())
 	}
+	env.Setenv("PORT", cluster.address)
 	foreign, err := join.NewToken(pki.Fingerprint{1}, time.Now().Add(time.Hour), cluster.address)
 	if err != nil {
 		cancel()

@@ -20,6 +20,7 @@ import (
 	"github.com/rootd/rootd/packetpath"
 	"github.com/rootd/rootd/packetpath/udp"
 	"github.com/rootd/rootd/packetpath/vl1"
+	"github.com/rootd/rootd/transport/admin"
 	"github.com/rootd/rootd/transport/join"
 	"github.com/rootd/rootd/transport/link"
 	"github.com/rootd/rootd/transport/mux"
@@ -188,7 +189,12 @@ func (c *cluster) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	operators, err := c.mux.Listen(mux.Admin)
+	if err != nil {
+		return err
+	}
 	g.Go(func() error { return c.mux.Run(ctx) })
+	g.Go(func() error { return admin.NewServer(source{c.m}, c.m.log).RunRemote(ctx, operators, c.asker) })
 	g.Go(func() error { return c.server.Run(ctx, calls) })
 	g.Go(func() error { return c.joins.Run(ctx, joins) })
 	g.Go(func() error { return c.caller.Run(ctx) })
@@ -222,6 +228,9 @@ func (c *cluster) features() (used, known uint16) {
 // admits says whether somebody with a good certificate is a member: one that was removed is none from the moment the
 // log says so.
 func (c *cluster) admits(p pki.Peer) error {
+	if p.Operator != "" {
+		return c.lets(p)
+	}
 	s := c.m.fsm.View().State()
 	if s.IsRemoved(table.MemberID(p.ID)) || s.IsRevoked(p.KeyHash) {
 		return fmt.Errorf("member %v was removed from the cluster", p.ID)

@@ -43,7 +43,7 @@ func (c *cluster) follow(ctx context.Context) error {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	var known []link.Member
-	removed := -1
+	removed, operators := -1, []fsm.Operator(nil)
 	for {
 		s := c.m.fsm.View().State()
 		if now := c.linkMembers(ctx, s); !slices.EqualFunc(now, known, sameLink) {
@@ -52,8 +52,8 @@ func (c *cluster) follow(ctx context.Context) error {
 			}
 			known = now
 		}
-		if removed != len(s.Removed) {
-			removed = len(s.Removed)
+		if removed != len(s.Removed) || !slices.Equal(operators, s.Operators) {
+			removed, operators = len(s.Removed), s.Operators
 			c.mux.Recheck()
 		}
 		c.m.fence(ctx, s)

@@ -17,9 +17,10 @@ import (
 	"github.com/rootd/rootd/packetpath/vl1"
 )
 
-// Client asks the rootd behind a unix socket.
+// Client asks a rootd: behind a unix socket, or from afar.
 type Client struct {
-	socket string
+	socket string // or address
+	remote bool
 	http   http.Client
 }
 
@@ -109,6 +110,15 @@ func get[T any](ctx context.Context, c *Client, method, path string, body []byte
 	return v, nil
 }
 
+// post sends a body as JSON.
+func post[T any](ctx context.Context, c *Client, path string, v any) (*T, error) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("admin request: %w", err)
+	}
+	return get[T](ctx, c, http.MethodPost, path, body)
+}
+
 // do returns the body of a 2xx answer, or the Error of another.
 func (c *Client) do(ctx context.Context, method, path string, body []byte) (io.ReadCloser, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://rootd"+path, bytes.NewReader(body))
@@ -133,6 +143,9 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte) (io.R
 
 // unreachable says why nobody answers and what to do.
 func (c *Client) unreachable(err error) error {
+	if c.remote {
+		return c.unreachableRemote(err)
+	}
 	e := &Error{What: "ask rootd at " + c.socket, Why: err.Error()}
 	switch {
 	case errors.Is(err, os.ErrNotExist):

@@ -103,6 +103,19 @@ type settingList struct {
 	Settings []Setting `json:"settings"`
 }
 
+// decode reads a small body of JSON, and answers itself if that fails.
+func (s *Server) decode(w http.ResponseWriter, r *http.Request, what string, v any) bool {
+	body, ok := s.body(w, r, what)
+	if !ok {
+		return false
+	}
+	if err := json.Unmarshal(body, v); err != nil {
+		s.fail(w, &Error{Status: http.StatusBadRequest, What: what, Why: fmt.Sprintf("request not understood (%v)", err)})
+		return false
+	}
+	return true
+}
+
 // body reads a small body, and answers itself if that fails.
 func (s *Server) body(w http.ResponseWriter, r *http.Request, what string) ([]byte, bool) {
 	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxSmall))

@@ -3,6 +3,9 @@ package admin
 import (
 	"errors"
 	"net/http"
+
+	"github.com/rootd/rootd/transport/mux"
+	"github.com/rootd/rootd/transport/pki"
 )
 
 // Error is why a request was refused: what was wanted, why it did not work, and the way out.
@@ -70,4 +73,15 @@ func errorFor(what string, err error) *Error {
 func Elsewhere(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	return ok && (e.Status == 0 || e.Status == http.StatusServiceUnavailable)
+}
+
+// hintIn finds the way out in an error of another package.
+func hintIn(err error) string {
+	if e, ok := errors.AsType[*pki.Error](err); ok {
+		return e.Hint
+	}
+	if errors.Is(err, mux.ErrNotServed) {
+		return "does that member run this version of rootd?"
+	}
+	return ""
 }

@@ -55,6 +55,9 @@ func NewServer(source Source, log *slog.Logger) *Server {
 	if o, ok := source.(Operations); ok {
 		s.operationRoutes(o)
 	}
+	if o, ok := source.(Operators); ok {
+		s.operatorRoutes(o)
+	}
 	if c, ok := source.(Snapshots); ok {
 		s.snapshotRoutes(c)
 	}
@@ -99,8 +102,13 @@ func Listen(path string) (net.Listener, error) {
 
 // Run serves l until ctx ends, then lets requests finish for a moment and closes l. It returns nil after ctx ended.
 func (s *Server) Run(ctx context.Context, l net.Listener) error {
+	return s.serve(ctx, l, s.mux, nil)
+}
+
+func (s *Server) serve(ctx context.Context, l net.Listener, h http.Handler, conn func(context.Context, net.Conn) context.Context) error {
 	srv := &http.Server{
-		Handler:           s.mux,
+		Handler:           h,
+		ConnContext:       conn,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       time.Minute,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
@@ -110,7 +118,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	go func() { served <- srv.Serve(l) }()
 	select {
 	case err := <-served:
-		return fmt.Errorf("serve admin socket: %w", err)
+		return fmt.Errorf("serve the admin API: %w", err)
 	case <-ctx.Done():
 	}
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
@@ -119,7 +127,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		_ = srv.Close() // whoever is still reading a list is cut off, and notices
 	}
 	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve admin socket: %w", err)
+		return fmt.Errorf("serve the admin API: %w", err)
 	}
 	return nil
 }

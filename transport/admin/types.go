@@ -35,6 +35,15 @@
 //	GET  /v1/backups           Backups
 //	POST /v1/backups           body: Backup; answers Backups
 //
+// A Source that is [Operators] too serves besides:
+//
+//	GET    /v1/operators                       {"operators":[Operator]}
+//	POST   /v1/operators                       body: OperatorRequest; answers NewOperator. On the unix socket only
+//	DELETE /v1/operators/NAME                  {"operators":[Operator]}: those that were revoked
+//
+// The same API is served on the cluster port, ALPN rootd-admin/1, to operators: who has a certificate of the cluster's CA for
+// it, and is let in by the log ([Server.RunRemote]). One that is read-only may GET everything but a snapshot.
+//
 // An answer that is not 2xx carries an [Error]. A list without its end line was cut short, and the client says so.
 //
 // Server's handler may be called from any number of goroutines and so calls the Source from many; [Server.Run] blocks
