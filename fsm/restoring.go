@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 
 	"github.com/rootd/rootd/fsm/table"
 )
@@ -99,11 +98,13 @@ func (f *FSM) restoreStep(c *Restore) error {
 func (f *FSM) restoreBegin(c *Restore) error {
 	next := DefaultSettings()
 	var err error
-	level := KeyValue{"feature_level", strconv.Itoa(f.st.Settings.FeatureLevel)} // that of the running cluster
-	for _, kv := range append(slices.Clone(c.Settings), level) {
-		if kv.Key == level.Key {
-			kv = level
-		}
+	const level = "feature_level" // stays as it is in the running cluster
+	isLevel := func(kv KeyValue) bool { return kv.Key == level }
+	all := slices.DeleteFunc(slices.Clone(c.Settings), isLevel)
+	if i := slices.IndexFunc(f.st.Settings.explicit, isLevel); i >= 0 {
+		all = append(all, f.st.Settings.explicit[i])
+	}
+	for _, kv := range all {
 		if next, err = next.With(kv.Key, kv.Value); err != nil {
 			return err
 		}

@@ -203,6 +203,8 @@ func (c *cluster) run(ctx context.Context) error {
 	g.Go(func() error { return c.follow(ctx) })
 	g.Go(func() error { return c.waitExpelled(ctx) })
 	g.Go(func() error { return c.herald(ctx) })
+	g.Go(func() error { return c.compact(ctx) })
+	g.Go(func() error { return c.compact(ctx) })
 	g.Go(func() error { return c.servers.Run(ctx) })
 	g.Go(func() error { return c.supervisor.Run(ctx) })
 	g.Go(func() error { return c.health.run(ctx) })

@@ -26,7 +26,7 @@ func TestRestore(t *testing.T) {
 	if err := procs.Build(longDeadline(t), b.dir, ".", "../rootctl"); err != nil {
 		t.Fatal(err)
 	}
-	for name, run := range map[string]func(*testing.T){"last survivor": b.lastSurvivor, "new machines": b.newMachines} {
+	for name, run := range map[string]func(*testing.T){"last survivor": b.lastSurvivor, "new machines": b.newMachines, "running cluster": b.runningCluster} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // most of it is waiting until members are promoted
 			run(t)

@@ -84,6 +84,23 @@ func (r *Replica) Snapshot(ctx context.Context) error {
 	return nil
 }
 
+// Compact takes a snapshot, and keeps no entry before it: whoever is behind it gets the snapshot.
+func (r *Replica) Compact(ctx context.Context) error {
+	node := r.raft.Load()
+	if node == nil {
+		return ErrNotRunning
+	}
+	keep := func(entries uint64) error {
+		rc := node.ReloadableConfig()
+		rc.TrailingLogs = entries
+		return node.ReloadConfig(rc)
+	}
+	if err := keep(0); err != nil {
+		return fmt.Errorf("compact log: %w", err)
+	}
+	return errors.Join(r.Snapshot(ctx), keep(r.opts.TrailingLogs))
+}
+
 // wait waits for a future or the end of ctx, and gives Raft's errors our names.
 func wait(ctx context.Context, f raft.Future) error {
 	done := make(chan error, 1)

@@ -121,7 +121,12 @@ func post[T any](ctx context.Context, c *Client, path string, v any) (*T, error)
 
 // do returns the body of a 2xx answer, or the Error of another.
 func (c *Client) do(ctx context.Context, method, path string, body []byte) (io.ReadCloser, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://rootd"+path, bytes.NewReader(body))
+	return c.send(ctx, method, path, bytes.NewReader(body))
+}
+
+// send is do with a body of any size.
+func (c *Client) send(ctx context.Context, method, path string, body io.Reader) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://rootd"+path, body)
 	if err != nil {
 		return nil, fmt.Errorf("admin request: %w", err)
 	}

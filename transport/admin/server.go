@@ -61,6 +61,9 @@ func NewServer(source Source, log *slog.Logger) *Server {
 	if c, ok := source.(Snapshots); ok {
 		s.snapshotRoutes(c)
 	}
+	if c, ok := source.(Restores); ok {
+		s.restoreRoutes(c)
+	}
 	if i, ok := source.(Importer); ok {
 		s.importRoutes(i)
 	}

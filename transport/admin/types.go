@@ -25,6 +25,7 @@
 //	GET    /v1/settings                        {"settings":[Setting]}
 //	PUT    /v1/settings/KEY                    body: the value as text, empty restores the default; answers Setting
 //	GET    /v1/planet/adoption                 Adoption
+//	PUT    /v1/restore?force=1                 body: an archive; answers Restoration
 //
 // one that is an [Operations]: GET and POST /v1/operation, and one that is a [Steering]: GET /v1/explain/PEER-OR-IP,
 // GET /v1/rtt and GET /v1/steering.

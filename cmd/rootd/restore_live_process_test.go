@@ -1,0 +1,99 @@
+package main_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rootd/rootd/cmd/internal/procs"
+	"github.com/rootd/rootd/transport/admin"
+)
+
+// runningCluster: the state is wrong, the cluster is well.
+func (b binaries) runningCluster(t *testing.T) {
+	f, peers := peopled(t, b)
+	archive := filepath.Join(t.TempDir(), "alice.rootd-snapshot")
+	b.ctl(t, f.members[1], "snapshot", "save", "--no-secrets", archive)
+	saved := f.contents(0, 1, 2)
+
+	late := devices(t, 9, readPlanet(t, f.members[0]), f.members[0].UDP)[8]
+	late.hello(t)
+	for _, m := range f.members {
+		waitKnown(t, m, late.id.Address)
+	}
+	if _, err := f.admin(0).SetSetting(longDeadline(t), "peer_expiry", "72h"); err != nil {
+		t.Fatal(err)
+	}
+	refused := func(want, file string, args ...string) {
+		t.Helper()
+		p := procs.StartTest(t, procs.Command{Path: b.rootctl(), Args: append([]string{"snapshot", "restore", file, "--data-dir", f.members[0].DataDir}, args...)})
+		code, err := p.Wait(deadline(t))
+		if err != nil || code != 1 || !strings.Contains(p.Output(), want) {
+			t.Errorf("snapshot restore %q: exit code %d, %v, want %q:\n%s", args, code, err, want, p.Output())
+		}
+	}
+	whole, err := os.ReadFile(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := filepath.Join(t.TempDir(), "cut")
+	if err := os.WriteFile(cut, whole[:len(whole)-600], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wrong := f.contents(0, 1, 2)
+	refused("archive is damaged", cut, "--yes")
+	if _, err := f.admin(1).Restore(longDeadline(t), strings.NewReader(string(whole[:len(whole)-600])), false); err == nil || !strings.Contains(err.Error(), "damaged") {
+		t.Errorf("half an archive, past rootctl: %v", err)
+	}
+	refused("no terminal", archive)
+	if out := b.ctl(t, f.members[0], "snapshot", "restore", archive, "--dry-run"); !strings.Contains(out, "3, now 4") || !strings.Contains(out, "Nothing was changed") {
+		t.Errorf("dry run:\n%s", out)
+	}
+	if got := f.contents(0, 1, 2); got != wrong {
+		t.Fatal("something has changed")
+	}
+
+	out := b.ctl(t, f.members[2], "snapshot", "restore", archive, "--yes") // whoever leads
+	t.Logf("rootctl snapshot restore:\n%s", out)
+	if !strings.Contains(out, "3 peers (4 before)") || !strings.Contains(out, "m1, m2, m3") {
+		t.Errorf("it said:\n%s", out)
+	}
+	if got := f.contents(0, 1, 2); got != saved {
+		t.Errorf("contents %s, when it was saved %s", got, saved)
+	}
+	f.waitMembers("m1 up voter", "m2 up voter", "m3 up voter")
+	for i, d := range peers { // clients go on where they were
+		if got := d.whois(t, peers[(i+1)%3].id.Address); got != peers[(i+1)%3].id.Identity {
+			t.Errorf("WHOIS: %v", got)
+		}
+	}
+	late.hello(t) // who is missing in the archive comes back by itself
+	for _, m := range f.members {
+		waitKnown(t, m, late.id.Address)
+	}
+	f.logShortened()
+
+	// A member that was away for the restore has it when it is back.
+	f.members[2].Kill()
+	f.waitStatus(0, "m3", admin.StatusDown)
+	refused("voters are not up: m3", archive, "--yes")
+	b.ctl(t, f.members[0], "snapshot", "restore", archive, "--yes", "--force")
+	f.start(2)
+	f.waitMembers("m1 up voter", "m2 up voter", "m3 up voter")
+	f.contents(0, 1, 2)
+}
+
+// logShortened waits until no member keeps the archive in its log.
+func (f *fleet) logShortened() {
+	f.Helper()
+	eventually(f.T, "the log is short", func() bool {
+		for i := range f.members {
+			s, err := f.admin(i).Status(f.Context())
+			if err != nil || s.Raft.SnapshotIndex == 0 {
+				return false
+			}
+		}
+		return true
+	})
+}
