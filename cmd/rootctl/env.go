@@ -42,7 +42,7 @@ type env struct {
 // client returns a client of the rootd that the flags name.
 func (e *env) client() *admin.Client {
 	if e.address != "" {
-		return e.clientAt(e.address)
+		return remoteClient(e.address, e.pass)
 	}
 	socket := e.socket
 	if socket == "" {

@@ -21,15 +21,23 @@ type fleetClients struct {
 	greeter *greet.Greeter
 }
 
-func openFleet(path string) (*fleetClients, error) {
+func openFleet(e *env, path string) (*fleetClients, error) {
 	f, err := rollout.Read(path)
 	if err != nil {
 		return nil, &userError{err: err, hint: "docs/fleet.md draws one"}
 	}
 	c := &fleetClients{fleet: f, clients: map[string][]*admin.Client{}, greeter: greet.New(nil)}
 	for _, o := range f.Clusters {
-		for _, socket := range o.Admin {
-			c.clients[o.Name] = append(c.clients[o.Name], admin.NewClient(socket))
+		cert := o.Cert
+		if cert == "" {
+			cert = e.pass
+		}
+		for _, at := range o.Admin {
+			client := admin.NewClient
+			if rollout.IsAddress(at) {
+				client = func(address string) *admin.Client { return remoteClient(address, cert) }
+			}
+			c.clients[o.Name] = append(c.clients[o.Name], client(at))
 		}
 	}
 	return c, nil

@@ -47,7 +47,7 @@ func newFleetStatus(e *env) *cobra.Command {
 			if path == "" {
 				return usageError("--fleet is missing")
 			}
-			c, err := openFleet(path)
+			c, err := openFleet(e, path)
 			if err != nil {
 				return err
 			}

@@ -13,10 +13,10 @@ import (
 	"github.com/rootd/rootd/transport/pki"
 )
 
-// clientAt returns a client of the member with the cluster port at an address, with the operator's certificate that the flags
-// name. What is wrong with that is said when something is asked.
-func (e *env) clientAt(address string) *admin.Client {
-	pass, err := readPass(e.pass)
+// remoteClient returns a client of the member with the cluster port at an address, with an operator's certificate from a file.
+// What is wrong with that is said when something is asked.
+func remoteClient(address, cert string) *admin.Client {
+	pass, err := readPass(cert)
 	return admin.NewRemoteClient(address, func(ctx context.Context) (net.Conn, error) {
 		if err != nil {
 			return nil, err

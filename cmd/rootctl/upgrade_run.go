@@ -51,7 +51,7 @@ const (
 )
 
 func (e *env) roll(ctx context.Context, o rollOptions) error {
-	c, err := openFleet(o.fleet)
+	c, err := openFleet(e, o.fleet)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"os"
 	"regexp"
 	"slices"
@@ -33,7 +34,8 @@ type Pace struct {
 // Cluster is one cluster of a fleet.
 type Cluster struct {
 	Name  string   `toml:"name"`
-	Admin []string `toml:"admin"` // admin sockets of its members; any that answers is asked
+	Admin []string `toml:"admin"` // its members' admin sockets, or addresses (host:port) of their cluster ports; any that answers is asked
+	Cert  string   `toml:"cert"`  // file with the operator's certificate for the addresses; default that of the command line
 
 	// The commands that bring a member to its next version, back to the one before, or only restart it: program and
 	// arguments, no shell. {member}, {cluster} and the keys of the member's variables in braces are replaced.
@@ -136,6 +138,12 @@ func (f *Fleet) check() (wrong []string) {
 		}
 	}
 	return wrong
+}
+
+// IsAddress reports whether an entry of admin is the address of a cluster port, not a socket.
+func IsAddress(admin string) bool {
+	host, port, err := net.SplitHostPort(admin)
+	return err == nil && host != "" && port != "" && !strings.ContainsRune(admin, '/')
 }
 
 // Only returns the fleet with one of its clusters to work on; an unknown one is a mistake.

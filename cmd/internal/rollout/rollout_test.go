@@ -196,3 +196,13 @@ func TestGate(t *testing.T) {
 		}
 	}
 }
+
+func TestIsAddress(t *testing.T) {
+	for at, want := range map[string]bool{
+		"ams1.example.net:9995": true, "[2001:db8::1]:9995": true, "/srv/alice/admin.sock": false, "alice.sock": false, "/srv/a:1": false, ":9995": false, "host:": false,
+	} {
+		if got := rollout.IsAddress(at); got != want {
+			t.Errorf("%s: %v", at, got)
+		}
+	}
+}
