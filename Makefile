@@ -50,6 +50,11 @@ fuzz: ## Fuzz every target in turn [PKGS=./...] [FUZZTIME=30s]
 lint: ## Check format, vet, linters, import arrows
 	@GO=$(GO) scripts/lint.sh
 
+.PHONY: worlds
+worlds: ## Run whole members in virtual time for long: random faults, dying leaders, a calm day [WORLD_TIME=6h] [SEED=0]
+	$(GO) test -timeout 0 -v -run 'TestPromisesInTrouble|TestLeaderDies|TestNoQuorum|TestCalm' ./cmd/rootd \
+		-world.time $(or $(WORLD_TIME),6h) -world.seed $(or $(SEED),0) -world.deaths 20 -world.calm 24h
+
 .PHONY: soak
 soak: build ## Run the demo for long, with a member killed every 30 s [DURATION=1h] [CLIENTS=200]
 	@exec bin/demo -clients $(CLIENTS) -duration $(or $(DURATION),1h) -relay -kill-every 30s

@@ -225,10 +225,10 @@ func (t *truth) lose(q question) {
 	t.lost = append(t.lost, q)
 }
 
-func (t *truth) ask(k int) {
+func (t *truth) ask(k, at int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.asked[k]++
+	t.asked[k][at]++
 }
 
 // talk makes devices ask all the time, every kind of question once in the given time, until ctx ends.
@@ -252,7 +252,7 @@ func (w *world) talk(ctx context.Context, all []*device, every time.Duration) {
 					}
 					if other != nil && other != d {
 						d.ask(k, other)
-						w.truth.ask(k)
+						w.truth.ask(k, d.at.number)
 					}
 					if !sleep(ctx, every/kinds) {
 						return

@@ -8,8 +8,10 @@ import (
 )
 
 var (
-	worldSeed = flag.Uint64("world.seed", 0, "seed of the random worlds; 0: the time's")
-	worldTime = flag.Duration("world.time", 3*time.Minute, "virtual time that each random world is troubled")
+	worldSeed   = flag.Uint64("world.seed", 0, "seed of the random worlds; 0: the time's")
+	worldCalm   = flag.Duration("world.calm", 10*time.Minute, "virtual time in which nothing happens")
+	worldDeaths = flag.Int("world.deaths", 3, "how many leaders die")
+	worldTime   = flag.Duration("world.time", 3*time.Minute, "virtual time that each random world is troubled")
 )
 
 // TestPromisesInTrouble lets random things happen to whole members, one after the other and some at the same time, while
@@ -28,11 +30,15 @@ func TestPromisesInTrouble(t *testing.T) {
 				seed = uint64(time.Now().UnixNano())
 			}
 			t.Logf("seed %d", seed)
+			length := *worldTime
+			if testing.Short() {
+				length /= 3
+			}
 			inWorld(t, seed, len(c.cities), c.cities, func(w *world) {
 				w.observe(2*time.Second, 500*time.Millisecond)
 				time.Sleep(30 * time.Second)
 				f := &fate{w, rand.New(rand.NewPCG(seed, 2))}
-				for begun := time.Now(); time.Since(begun) < *worldTime && !t.Failed(); {
+				for begun := time.Now(); time.Since(begun) < length && !t.Failed(); {
 					f.happen()
 					healed := time.Now()
 					w.settle()

@@ -31,8 +31,9 @@ type world struct {
 	identity *vl1.SecretIdentity // the root's
 	udp      *udp.Network
 	tcp      *mux.Network
-	hosts    []*host // of members, in the order of their IDs
-	devices  int
+	hosts    []*host        // of members, in the order of their IDs
+	devices  int            // made so far
+	all      []*device      // that talk all the time
 	truth    truth          // what the members said, to be held against each other
 	ending   sync.WaitGroup // who ends by himself
 	closers  []func()       // what ends before the members do, last one first

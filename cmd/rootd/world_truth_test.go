@@ -30,7 +30,7 @@ type truth struct {
 	leaders  map[uint64]string // of a term
 	troubles []*trouble
 	lost     []question
-	asked    [kinds]int
+	asked    [kinds]map[int]int            // by member
 	ledger   map[vl1.Address]vl1.PublicKey // acknowledged
 	unsure   int                           // proposed, not acknowledged: may be in the log or not
 	silent   map[string]time.Duration      // fenced, by member
@@ -51,6 +51,9 @@ type trouble struct {
 }
 
 func (t *truth) begin() {
+	for k := range t.asked {
+		t.asked[k] = map[int]int{}
+	}
 	t.hashes, t.leaders = map[uint64]claim{}, map[uint64]string{}
 	t.ledger, t.silent = map[vl1.Address]vl1.PublicKey{}, map[string]time.Duration{}
 }
@@ -259,8 +262,8 @@ func (t *truth) excused(q *question) bool {
 	const patience = deviceWait
 	about := func(x *trouble, h int) bool { return x.a == h || x.b == h }
 	if q.kind == askHello {
-		if t.troubled(q.at.Add(-helloEvery), q.at, func(x *trouble) bool { return about(x, q.from) && x.what == stalled }) {
-			return true // those that waited came just before it
+		if t.troubled(q.at.Add(-helloEvery), q.at, func(x *trouble) bool { return about(x, q.from) && x.what != fenced && x.silences() }) {
+			return true // one that had waited was answered just before
 		}
 		return t.troubled(q.at.Add(-2*watchEvery), q.at.Add(patience), func(x *trouble) bool {
 			return about(x, q.from) && x.silences()
@@ -294,7 +297,11 @@ func (w *world) summary() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var parts []string
-	for k, n := range t.asked {
+	for k, by := range t.asked {
+		n := 0
+		for _, m := range by {
+			n += m
+		}
 		parts = append(parts, fmt.Sprintf("%d %s", n, kindName(k)))
 	}
 	for name, d := range t.silent {
@@ -313,6 +320,7 @@ func (w *world) observe(talk, write time.Duration) (all []*device) {
 			all = append(all, w.device(h, v6))
 		}
 	}
+	w.all = all
 	w.talk(ctx, all, talk)
 	w.ending.Go(func() { w.watch(ctx) })
 	w.ending.Go(func() { w.write(ctx, write) })

@@ -20,6 +20,8 @@ func TimingFor(rtt time.Duration) Timing {
 		return Timing{2000 * ms, 2000 * ms, 1000 * ms, 100 * ms}
 	case rtt <= 375*ms:
 		return Timing{4000 * ms, 4000 * ms, 2000 * ms, 250 * ms}
+	case rtt <= 475*ms: // the farthest pairs of cities
+		return Timing{5000 * ms, 5000 * ms, 2500 * ms, 250 * ms}
 	case rtt <= 775*ms:
 		return Timing{8000 * ms, 8000 * ms, 4000 * ms, 250 * ms}
 	}
