@@ -113,7 +113,7 @@ func steerPeer(p *steer.Peer, state *fsm.State, rec *table.Record, v6 bool) {
 	}
 	switch {
 	case h.V6 == v6 || h.Fails > 0:
-		p.At = h.At
+		p.At, p.From = h.At, uint16(h.From)
 	case h.Prio(v6) > 1: // the last one was about the other family
 		p.At = h.Since(v6)
 	}

@@ -103,6 +103,9 @@ func gainText(f *admin.Explanation) string {
 	if n.Radius > 0 {
 		terms = append(terms, "radius "+ms(n.Radius))
 	}
+	if n.Back > 0 {
+		terms = append(terms, "back where it came from "+ms(n.Back))
+	}
 	return fmt.Sprintf("%s of %s needed: the greatest of %s, and %s to spread peers", ms(f.Gain), ms(n.Total), strings.Join(terms, ", "), ms(n.Spread))
 }
 

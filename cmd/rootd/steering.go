@@ -88,7 +88,7 @@ func (m *member) explanation(a *packetpath.Answer, v6 bool) admin.Explanation {
 		Member: name(a.Peer.Current), Best: name(a.Decision.Best), Target: name(a.Decision.Target), Reason: a.Decision.Reason.String(),
 		Gain: inMillis(a.Gain), Need: admin.Need{
 			Margin: inMillis(a.Need.Margin), Percent: inMillis(a.Need.Percent), Deviation: inMillis(a.Need.Deviation),
-			Radius: inMillis(a.Need.Radius), Spread: inMillis(a.Need.Spread), Total: inMillis(a.Need.Total),
+			Radius: inMillis(a.Need.Radius), Back: inMillis(a.Need.Back), Spread: inMillis(a.Need.Spread), Total: inMillis(a.Need.Total),
 		},
 		Rest: a.Rest.Seconds(), MovesLeft: a.MovesLeft, Failed: name(a.Barred), FailedRest: a.BarredFor.Seconds(),
 		Handoff: admin.HandoffHistory{

@@ -78,7 +78,7 @@ func (t *Table) free(p *Peer, s *survey) Reason {
 // need is the gain that a move must bring, in µs: the greatest of the terms, and up to a quarter more. By that quarter
 // peers differ that are otherwise alike, so that not all of a city move in the same second when a load changes.
 type need struct {
-	margin, percent, deviation, radius, spread, total int64
+	margin, percent, deviation, radius, back, spread, total int64
 }
 
 // firstMargin is the least gain of a peer's first move, in µs: it is where it is by chance, not because somebody found it good
@@ -93,7 +93,10 @@ func (t *Table) need(p *Peer, s *survey) need {
 	if s.unmeasured {
 		n.radius = 2 * int64(p.RadiusKm) * t.perKm
 	}
-	n.total = max(n.margin, n.percent, n.deviation, n.radius)
+	if p.From != 0 && p.From == s.best && p.moved(returning) {
+		n.back = returnMargin * n.margin
+	}
+	n.total = max(n.margin, n.percent, n.deviation, n.radius, n.back)
 	n.spread = n.total * int64(p.Spread) >> 10
 	n.total += n.spread
 	return n

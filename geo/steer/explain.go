@@ -22,7 +22,7 @@ type Explanation struct {
 
 // Need is the gain that a move must bring, in µs: Total is the greatest of the terms and Spread.
 type Need struct {
-	Margin, Percent, Deviation, Radius, Spread, Total int64
+	Margin, Percent, Deviation, Radius, Back, Spread, Total int64
 }
 
 // Terms are what a member costs for a peer, in µs: Cost = (Measured, or Access + Distance) * 100 / Weight + Load.
@@ -69,7 +69,7 @@ func (t *Table) Explain(p *Peer) Explanation {
 	x := Explanation{Decision: t.judge(p, &s), MovesLeft: int(max(0, t.budget-int64(p.Moves)))}
 	if s.attached {
 		n := t.need(p, &s)
-		x.Need = Need{Margin: n.margin, Percent: n.percent, Deviation: n.deviation, Radius: n.radius, Spread: n.spread, Total: n.total}
+		x.Need = Need{Margin: n.margin, Percent: n.percent, Deviation: n.deviation, Radius: n.radius, Back: n.back, Spread: n.spread, Total: n.total}
 		if s.best != 0 {
 			x.Gain = s.current - s.cost
 		}

@@ -90,6 +90,7 @@ func peers() *rapid.Generator[steer.Peer] {
 		if rapid.Bool().Draw(t, "touched") {
 			p.At = p.Now - rapid.Uint32Range(0, 5_000).Draw(t, "ago")
 			p.Pushed = p.Now - rapid.Uint32Range(0, p.Now-p.At).Draw(t, "pushed")
+			p.From = rapid.Uint16Range(0, 9).Draw(t, "from")
 			p.Moves = rapid.Uint8Range(0, 6).Draw(t, "moves")
 			p.Target = rapid.Uint16Range(0, 2).Draw(t, "under way")
 			if p.Fails = rapid.Uint8Range(0, 3).Draw(t, "fails"); p.Fails > 0 {

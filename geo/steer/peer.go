@@ -16,6 +16,7 @@ type Peer struct {
 	// What the cluster did to it.
 	Pushed uint32 // s: last push, whatever it was for; 0: never
 	At     uint32 // s: when it was last handed off in this family, or that failed; 0: never
+	From   uint16 // the member that it was handed off by, At; 0: none
 	Target uint16 // a handoff to this member is under way; 0: none
 	Moves  uint8  // how many times it was moved, less what time took off
 	Fails  uint8  // handoffs that failed in a row
@@ -78,6 +79,13 @@ func (f Family) placesItself() bool { return f == FamilyF3 || f == FamilyF4 }
 // pushGate is how long no push may have been sent to a peer before the next one: a client that gets several within 30 s
 // stops listening.
 const pushGate = 35
+
+// A peer goes back to the member that it came from within returning seconds only for returnMargin times the margin: what
+// sent it away was more than noise, and so must be what brings it back.
+const (
+	returning    = 3600
+	returnMargin = 6
+)
 
 // underWay is how long a handoff may take before it is void by itself, in s.
 const underWay = 30

@@ -62,6 +62,7 @@ type Need struct {
 	Percent   float64 `json:"percent_ms"`
 	Deviation float64 `json:"deviation_ms"`
 	Radius    float64 `json:"radius_ms"`
+	Back      float64 `json:"back_ms"` // to the member that it came from, within an hour
 	Spread    float64 `json:"spread_ms"`
 	Total     float64 `json:"total_ms"`
 }
