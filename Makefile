@@ -63,6 +63,10 @@ soak: build ## Run the demo for long, with a member killed every 30 s [DURATION=
 kill-restore: ## Kill restores and recoveries at 200 random moments each, and look at what is left
 	@ROOTD_KILLS=200 $(GO) test ./cmd/internal/restore -run Killed -count 1 -v
 
+.PHONY: soak-join
+soak-join: ## Kill rootctl join at random moments of joins to a real cluster, and run it again [KILLS=200]
+	@ROOTD_JOIN_KILLS=$(or $(KILLS),200) $(GO) test ./cmd/rootctl -count=1 -timeout 2h -run TestJoinKilledForReal -v
+
 .PHONY: dist
 dist: ## Build release archives for linux, darwin and freebsd into dist/, reproducibly
 	@GO=$(GO) scripts/dist.sh
