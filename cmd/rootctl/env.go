@@ -189,6 +189,7 @@ func newRoot(e *env) *cobra.Command {
 		newFleet(e),
 		newPeer(e),
 		newExplain(e),
+		newGeo(e),
 		newRTT(e),
 		newSteering(e),
 	)

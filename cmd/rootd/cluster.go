@@ -141,6 +141,7 @@ func newCluster(ctx context.Context, m *member, s *clusterSockets) (*cluster, er
 	c.server.Handle(callHash, c.handleHash)
 	c.server.HandleStream(callState, c.handleState)
 	c.server.Handle(callSteering, c.handleSteering)
+	c.server.Handle(callGeo, c.handleGeo)
 	if c.joins, err = join.NewServer(join.ServerOptions{
 		Admitter: admitter{c}, Features: c.features, Now: time.Now, Logger: m.log,
 	}); err != nil {

@@ -218,7 +218,26 @@ func (s source) Settings(context.Context) ([]admin.Setting, error) {
 	for _, k := range fsm.SettingKeys() {
 		all = append(all, adminSetting(&settings, k))
 	}
+	for _, kv := range settings.Explicit() {
+		if k, ok := geoKey(kv.Key); ok {
+			all = append(all, adminSetting(&settings, k))
+		}
+	}
+	slices.SortFunc(all, func(a, b admin.Setting) int { return strings.Compare(a.Key, b.Key) })
 	return all, nil
+}
+
+// settingKey describes a setting, also one of those that there is one of for each prefix.
+func settingKey(key string) (fsm.SettingKey, bool) {
+	keys := fsm.SettingKeys()
+	if i := slices.IndexFunc(keys, func(k fsm.SettingKey) bool { return k.Key == key }); i >= 0 {
+		return keys[i], true
+	}
+	return geoKey(key)
+}
+
+func geoKey(key string) (fsm.SettingKey, bool) {
+	return fsm.SettingKey{Key: key, Help: "where these addresses are: latitude,longitude[,radius in km][ city[, country]]"}, strings.HasPrefix(key, fsm.GeoPrefix)
 }
 
 func adminSetting(settings *fsm.Settings, k fsm.SettingKey) admin.Setting {
@@ -230,11 +249,10 @@ func adminSetting(settings *fsm.Settings, k fsm.SettingKey) admin.Setting {
 // SetSetting implements [admin.Settings].
 func (s source) SetSetting(ctx context.Context, key, value string) (*admin.Setting, error) {
 	const what = "set setting"
-	i := slices.IndexFunc(fsm.SettingKeys(), func(k fsm.SettingKey) bool { return k.Key == key })
-	if i < 0 {
+	k, ok := settingKey(key)
+	if !ok {
 		return nil, refused(what, fmt.Sprintf("there is no setting %q", key), "rootctl config list shows them")
 	}
-	k := fsm.SettingKeys()[i]
 	if value == "" {
 		value = k.Default
 	}

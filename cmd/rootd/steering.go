@@ -44,7 +44,7 @@ func (s source) Explain(_ context.Context, who, member string) (*admin.Explanati
 	out := &admin.Explanations{Who: who}
 	if ip, err := netip.ParseAddr(who); err == nil {
 		q.IP = ip.Unmap()
-		if place, ok := s.m.locate(q.IP); ok {
+		if place, ok := s.m.atlas.Locate(q.IP); ok {
 			q.Unit, q.RadiusKm = place.Unit, place.RadiusKm
 		}
 		s.explain(out, q, ip.Is6() && !ip.Is4In6())
@@ -234,10 +234,4 @@ func (m *member) decisions() admin.SteeringDecisions {
 
 func (c *cluster) handleSteering(context.Context, pki.Peer, []byte) ([]byte, error) {
 	return json.Marshal(c.m.decisions())
-}
-
-// locate says where an address is, as the cluster's settings have it.
-func (m *member) locate(a netip.Addr) (geo.Place, bool) {
-	state := m.fsm.View().State()
-	return geo.NewOverrides(state.Settings.GeoOverrides(), "settings").Locate(a)
 }

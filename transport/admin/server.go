@@ -67,6 +67,9 @@ func NewServer(source Source, log *slog.Logger) *Server {
 	if i, ok := source.(Importer); ok {
 		s.importRoutes(i)
 	}
+	if g, ok := source.(Geo); ok {
+		s.geoRoutes(g)
+	}
 	if o, ok := source.(Steering); ok {
 		s.steeringRoutes(o)
 	}
