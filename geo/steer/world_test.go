@@ -212,7 +212,7 @@ func (w *world) run(columns []int, p steer.Params, probes bool) *result {
 				if d.Target == c.before {
 					r.back++
 				}
-				c.before, pe.Current, pe.At, pe.Pushed = pe.Current, d.Target, now, now
+				c.before, pe.From, pe.Current, pe.At, pe.Pushed = pe.Current, pe.Current, d.Target, now, now
 				pe.Moves++
 				c.moves++
 				r.moves++
