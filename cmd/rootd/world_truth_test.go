@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -209,17 +210,21 @@ func (w *world) write(ctx context.Context, every time.Duration) {
 func (w *world) check() {
 	w.Helper()
 	t := &w.truth
+	t.mu.Lock()
+	acknowledged := maps.Clone(t.ledger)
+	t.mu.Unlock()
+	index := w.leader().fsm.View().State().Index // no acknowledged entry is later
 	known := map[vl1.Address]vl1.PublicKey{}
 	for _, h := range w.hosts {
-		s := h.running().fsm.View().State()
-		t.mu.Lock()
-		for a, key := range t.ledger {
+		m := h.running()
+		w.until(h.name+" has what was acknowledged", time.Minute, func() bool { return m.fsm.View().State().Index >= index })
+		s := m.fsm.View().State()
+		for a, key := range acknowledged {
 			var rec table.Record
 			if !s.Peer(a, &rec) || rec.Key != key {
 				w.Errorf("P1: %s does not know peer %v, which was acknowledged", h.name, a)
 			}
 		}
-		t.mu.Unlock()
 		for cursor, done := uint64(0), false; !done; {
 			cursor, done = s.Table().Scan(cursor, 1000, func(r *table.Record) {
 				if key, ok := known[r.Address]; ok && key != r.Key {

@@ -364,3 +364,29 @@ func FuzzRequests(f *testing.F) {
 		}
 	})
 }
+
+// brittle is a listener that somebody else closes, just before its server is told to end.
+type brittle struct {
+	net.Listener
+	end context.CancelFunc
+}
+
+func (b brittle) Accept() (net.Conn, error) {
+	defer b.end()
+	return nil, net.ErrClosed
+}
+
+// A listener that belongs to somebody else, who is told to end at the same time, ends no server with an error.
+func TestStopOfAListenerOfSomebodyElse(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for range 100 {
+		ctx, cancel := context.WithCancel(t.Context())
+		if err := admin.NewServer(&member{}, slog.New(slog.DiscardHandler)).Run(ctx, brittle{l, cancel}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

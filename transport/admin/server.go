@@ -124,6 +124,9 @@ func (s *Server) serve(ctx context.Context, l net.Listener, h http.Handler, conn
 	go func() { served <- srv.Serve(l) }()
 	select {
 	case err := <-served:
+		if ctx.Err() != nil && errors.Is(err, net.ErrClosed) {
+			return nil // the listener's owner was told to end, too, and was quicker
+		}
 		return fmt.Errorf("serve the admin API: %w", err)
 	case <-ctx.Done():
 	}
@@ -132,7 +135,7 @@ func (s *Server) serve(ctx context.Context, l net.Listener, h http.Handler, conn
 	if srv.Shutdown(grace) != nil {
 		_ = srv.Close() // whoever is still reading a list is cut off, and notices
 	}
-	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("serve the admin API: %w", err)
 	}
 	return nil
