@@ -84,6 +84,9 @@ const (
 	RTTSamples
 	RTTSamplesDropped
 	RTTEchoes
+	ProbesAsked
+	ProbesSent
+	ProbesDone
 	HandoffsSent
 	HandoffsConfirmed
 	HandoffsRolledBack
@@ -188,6 +191,9 @@ var CounterDefs = [numCounters]CounterDef{
 	RTTSamples:           {"rtt_samples", "Round trips to peers measured."},
 	RTTSamplesDropped:    {"rtt_dropped_samples", "Round trips measured and not taken, because too many came at once."},
 	RTTEchoes:            {"rtt_echo_packets", "ECHO sent to measure a round trip."},
+	ProbesAsked:          {"probe_asked_peers", "Peers that another member was asked to measure."},
+	ProbesSent:           {"probe_sent_peers", "Of these, peers sent to it for that."},
+	ProbesDone:           {"probe_done_peers", "Peers of other members measured here."},
 }
 
 // counters are written by the one goroutine that owns them and read by anyone: the owner counts in plain words

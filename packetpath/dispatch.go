@@ -112,6 +112,9 @@ func (w *worker) authentic(s *session, p vl1.Packet, from origin) {
 			return
 		}
 	}
+	if w.root.expected.Load() != nil && w.probing(s, p, from) {
+		return
+	}
 	var at *path
 	if p.Hops() == 0 {
 		if at = w.heard(s, from, id); at == nil {

@@ -41,6 +41,7 @@ func (w *worker) keep(ctx context.Context) {
 		if w.now-cleaned > gatherCleaning {
 			cleaned = w.now
 			w.root.groups.Expire(w.now)
+			w.forgetExpected()
 		}
 		w.end()
 	}
@@ -55,6 +56,7 @@ func (w *worker) visit(s *session, book *rttBook) {
 	}
 	w.keepWarm(s)
 	w.measure(s, book)
+	w.askProbe(s, book)
 	w.consider(s)
 }
 

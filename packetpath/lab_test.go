@@ -182,9 +182,10 @@ func (l *lab) apply(c fsm.Command) {
 // Offer implements [packetpath.Sink].
 func (n *node) Offer(sightings []fsm.Sighting) {
 	changes := make(fsm.Changes, 0, len(sightings))
+	self, _ := n.fsm.View().State().Member(n.id)
 	for _, s := range sightings {
 		c := fsm.Change{
-			Address: s.Identity.Address, Key: s.Identity.Key, HasKey: true, Member: n.id, Epoch: 1,
+			Address: s.Identity.Address, Key: s.Identity.Key, HasKey: true, Member: n.id, Epoch: self.Epoch,
 			Protocol: s.Protocol, Major: s.Major, Minor: s.Minor, Revision: s.Revision, Planet: s.Planet,
 		}
 		if s.Endpoint.Addr().Is4() {

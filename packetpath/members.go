@@ -29,17 +29,21 @@ type LinkSender interface {
 //	gathered   asker 5 | packet ID 8 | group 18 | total 4 | members, 5 each
 //	claim      peer 5 | family 1 (4 or 6): I hear your peer; do you?
 //	release    peer 5 | family 1: no
+//	probe      peer 5 | family 1: measure it, it will come (probe.go)
+//	ready      peer 5 | family 1: let it come
 //	arrived    peer 5 | family 1: the peer that you sent is here
 //	main       peer 5 | endpoint of the peer 7 or 19: I sent it from there
 const (
-	kindIntroduce byte = 1
-	kindLike      byte = 2
-	kindGather    byte = 3
-	kindGathered  byte = 4
-	kindClaim     byte = 5
-	kindRelease   byte = 6
-	kindArrived   byte = 7
-	kindMain      byte = 8
+	kindIntroduce  byte = 1
+	kindLike       byte = 2
+	kindGather     byte = 3
+	kindGathered   byte = 4
+	kindClaim      byte = 5
+	kindRelease    byte = 6
+	kindArrived    byte = 7
+	kindMain       byte = 8
+	kindProbe      byte = 9
+	kindProbeReady byte = 10
 )
 
 const (
@@ -121,6 +125,10 @@ func (c *Receiver) Message(from uint16, kind byte, body []byte) {
 		w.claimedByMember(from, body)
 	case kindRelease:
 		w.releasedByMember(body)
+	case kindProbe:
+		w.probeForMember(from, body)
+	case kindProbeReady:
+		w.readyAtMember(from, body)
 	case kindMain:
 		w.mainPath(body)
 	case kindArrived:

@@ -77,7 +77,8 @@ type Root struct {
 	started   time.Time
 	startedMS int64
 
-	rules     atomic.Pointer[rules] // see rulesOf
+	rules     atomic.Pointer[rules]                     // see rulesOf
+	expected  atomic.Pointer[map[vl1.Address]*expected] // peers to be measured for other members; nil: there never was one
 	sessions  *sessionTable
 	queues    queues
 	pairs     *PairTable

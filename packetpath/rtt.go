@@ -73,8 +73,10 @@ func (w *worker) measured(addr netip.Addr, ms int64) {
 // rttBook is what this member measured, by neighbourhood. It belongs to the keeper.
 type rttBook struct {
 	areas   map[geo.Area]*rttEntry
-	offered int64 // ms
-	spare   int   // ECHO that may be sent in this tick
+	offered int64            // ms
+	spare   int              // ECHO that may be sent in this tick
+	probes  int              // probes that may be asked for in this tick
+	probed  map[probed]int64 // ms
 }
 
 // rttEntry is one neighbourhood, as TCP keeps a round trip.
@@ -84,7 +86,9 @@ type rttEntry struct {
 	at       int64 // ms, of the last
 }
 
-func newRTTBook() *rttBook { return &rttBook{areas: map[geo.Area]*rttEntry{}} }
+func newRTTBook() *rttBook {
+	return &rttBook{areas: map[geo.Area]*rttEntry{}, probed: map[probed]int64{}}
+}
 
 // add counts a sample in both neighbourhoods of its address.
 func (b *rttBook) add(s rttSample, now int64) {
@@ -149,7 +153,7 @@ func (e *rttEntry) news(r *geo.RTT, ageSeconds, now uint32) bool {
 
 // collect empties the rings into the book.
 func (w *worker) collectRTTs(b *rttBook) {
-	b.spare = rttPerTick
+	b.spare, b.probes = rttPerTick, probePerTick
 	w.root.counting.Lock()
 	rings := w.root.rings
 	w.root.counting.Unlock()

@@ -16,7 +16,10 @@ func measuring(l **lab) func(*packetpath.Options) {
 	return func(o *packetpath.Options) {
 		member := o.Member
 		o.KeepWarm = 25 * time.Second
-		o.RoundTrips = func(rows []fsm.RoundTrip) { (*l).apply(&fsm.RoundTrips{Member: member, Epoch: 1, Rows: rows}) }
+		o.RoundTrips = func(rows []fsm.RoundTrip) {
+			self, _ := (*l).fsm.View().State().Member(member)
+			(*l).apply(&fsm.RoundTrips{Member: member, Epoch: self.Epoch, Rows: rows})
+		}
 	}
 }
 

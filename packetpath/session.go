@@ -72,6 +72,7 @@ type session struct {
 	meets   Bucket       // pairs introduced because the peer sent to the other
 	relay   Bucket       // bytes relayed to the peer
 	claimed atomic.Int64 // ms, last time another member was asked to let the peer go
+	asked   atomic.Int64 // ms, last time it was considered for a probe by another member
 	checked atomic.Int64 // ms, last time the log was asked whether the identity still holds the address
 
 	considered atomic.Int64 // ms, when it is next looked at whether the peer should be elsewhere
