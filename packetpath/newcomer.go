@@ -156,6 +156,9 @@ func (w *worker) admit(id vl1.Identity, p vl1.Packet, from origin) *session {
 	}
 	have, known := w.identity(id.Address)
 	if !known || have != id {
+		if h := w.root.hashing; h != nil {
+			h()
+		}
 		if w.hasher.Validate(&id) != nil {
 			w.inc(NewcomersInvalid)
 			return nil

@@ -39,6 +39,7 @@ type Options struct {
 	Groups   *gather.Table
 	Limits   Limits
 	Version  Version
+	Hashing  func()        // called before each memory-hard hash, which may take a while; nil: nobody wants to know
 	KeepWarm time.Duration // silence after which a peer's path is kept open by an ECHO; 0 is never
 	AES      bool          // encrypt with AES-GMAC-SIV for clients whose HELLO allows it; it is always understood
 	// RoundTrips takes what this member measured and the log should know. It must not block, and may drop it. nil: nobody does.
@@ -66,6 +67,7 @@ type Root struct {
 	version  Version
 	keepWarm time.Duration
 	aes      bool
+	hashing  func()
 	moons    map[uint64]Moon // by world ID; never changes
 
 	roundTrips func([]fsm.RoundTrip)
@@ -100,7 +102,7 @@ func New(o Options) *Root {
 	now := time.Now()
 	r := &Root{
 		sockets: o.Sockets, member: o.Member, link: o.Link, self: o.Identity, view: o.View, sink: o.Sink, groups: o.Groups, limits: o.Limits, version: o.Version,
-		keepWarm: o.KeepWarm, aes: o.AES, roundTrips: o.RoundTrips,
+		keepWarm: o.KeepWarm, hashing: o.Hashing, aes: o.AES, roundTrips: o.RoundTrips,
 		started: now, startedMS: now.UnixMilli(),
 		sessions:  newSessionTable(o.Limits.MaxSessions),
 		queues:    queues{known: make(chan job, knownQueue), unknown: make(chan job, o.Limits.ValidationQueue)},

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"runtime"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -56,6 +55,7 @@ type member struct {
 	fenced    atomic.Bool // root is
 	leaving   atomic.Bool // this life is about to end, as it should
 	notify    *notifier
+	spare     *spare // nil: this member is not alone in its process
 	rates     rates
 }
 
@@ -63,13 +63,11 @@ type member struct {
 // leaves the disk as it was; then it serves until ctx ends.
 func run(ctx context.Context, cfg *Config, stderr io.Writer) (err error) {
 	m := newMember(cfg, thisMachine(), newLogger(cfg.Log, stderr))
+	m.spare = newSpare(cfg.ValidationWorkers())
 	defer func() { err = errors.Join(err, m.close()) }()
 	if err := m.open(ctx, stderr); err != nil {
 		return err
 	}
-	// Hashing strangers' identities has threads of its own, of low priority; without processors of their own in Go's
-	// eyes they would hold up the packet path all the same.
-	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + cfg.ValidationWorkers())
 	return m.serve(ctx)
 }
 
@@ -79,7 +77,7 @@ func newMember(cfg *Config, p *platform, log *slog.Logger) *member {
 
 func (m *member) open(ctx context.Context, stderr io.Writer) error {
 	cfg := m.cfg
-	cfg.UDP.Workers, cfg.Limits.ValidationWorkers = cfg.Workers(), cfg.ValidationWorkers() // before run raises GOMAXPROCS
+	cfg.UDP.Workers, cfg.Limits.ValidationWorkers = cfg.Workers(), cfg.ValidationWorkers() // before spare raises GOMAXPROCS
 	var err error
 	if m.notify, err = newNotifier(); err != nil {
 		return err
@@ -211,8 +209,13 @@ func (m *member) wire() error {
 		link = func() packetpath.LinkSender { return m.cluster.link.NewSender() }
 	}
 	m.rtts = newRTTProposer(m.log, applier{m}, m.id, func() uint16 { return uint16(m.sightings.epoch.Load()) })
+	var hashing func()
+	if m.spare != nil {
+		hashing = m.spare.want
+	}
 	m.root = packetpath.New(packetpath.Options{
-		Member: m.id, Link: link, Sockets: m.sockets, Identity: m.dir.Identity, View: m.fsm.View(), Sink: m.sightings, Handoffs: handoffs,
+		Hashing: hashing,
+		Member:  m.id, Link: link, Sockets: m.sockets, Identity: m.dir.Identity, View: m.fsm.View(), Sink: m.sightings, Handoffs: handoffs,
 		Groups: gather.New(gather.Options{MaxGroupsPerPeer: cfg.Multicast.GroupsPerPeer}),
 		Limits: packetpath.Limits{
 			NewcomerRate: cfg.Limits.NewIdentityRate, NewcomerBurst: cfg.Limits.NewIdentityBurst,
@@ -280,6 +283,9 @@ func (m *member) serve(ctx context.Context) error {
 		g.Go(func() error { return m.cluster.run(asking) })
 	}
 	g.Go(func() error { return m.announce(serving) })
+	if m.spare != nil {
+		g.Go(func() error { return m.spare.run(serving) })
+	}
 	g.Go(func() error { return m.followPlanet(serving) })
 	g.Go(func() error { return m.rtts.run(serving) })
 	g.Go(func() error { return m.atlas.run(serving) })

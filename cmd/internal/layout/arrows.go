@@ -44,6 +44,7 @@ func arrows() []row {
 		{pkg: "snapshot", may: []string{"fsm", "fsm/table"}},
 		{pkg: "snapshot/agent", may: []string{"snapshot"}},
 
+		{pkg: "cmd/internal/bench", may: []string{"cmd/internal/client", "cmd/internal/procs", "transport/admin"}},
 		{pkg: "cmd/internal/client"},
 		{pkg: "cmd/internal/client/sim", may: []string{"cmd/internal/client"}},
 		{pkg: "cmd/internal/datadir"},

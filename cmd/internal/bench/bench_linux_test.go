@@ -1,0 +1,48 @@
+package main
+
+import (
+	"bytes"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestMedian(t *testing.T) {
+	for _, tc := range []struct {
+		v    []float64
+		want float64
+	}{{nil, 0}, {[]float64{3}, 3}, {[]float64{3, 1, 2}, 2}, {[]float64{4, 1, 3, 2}, 2.5}} {
+		if got := median(tc.v); got != tc.want {
+			t.Errorf("median of %v: %v, want %v", tc.v, got, tc.want)
+		}
+	}
+}
+
+func TestBadFlags(t *testing.T) {
+	for _, tc := range []struct{ args, want string }{
+		{"x", "unexpected argument"},
+		{"-rounds 0", "one round at least"},
+		{"-clients 5", "100 clients at least"},
+		{"-clients 500 -peers 100", "no fewer peers"},
+		{"-server-core 1", "a core each"},
+		{"-only (", "invalid value"},
+	} {
+		var out bytes.Buffer
+		if err := command(t.Context(), strings.Fields(tc.args), &out, &out); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("bench %s: %v, want %q", tc.args, err, tc.want)
+		}
+	}
+}
+
+// TestReflectorCompiles, without warnings.
+func TestReflectorCompiles(t *testing.T) {
+	cc, err := exec.LookPath("cc")
+	if err != nil {
+		t.Skip("no C compiler here")
+	}
+	out, err := exec.CommandContext(t.Context(), cc, "-O2", "-Wall", "-Werror", "-o", filepath.Join(t.TempDir(), "reflector"), "reflector/reflector.c").CombinedOutput()
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}

@@ -1,0 +1,260 @@
+package main
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rootd/rootd/cmd/internal/client"
+	"github.com/rootd/rootd/cmd/internal/procs"
+	"github.com/rootd/rootd/packetpath/vl1"
+	"github.com/rootd/rootd/transport/admin"
+)
+
+//go:embed reflector/reflector.c
+var reflectorSource []byte
+
+// server is one of the two that are compared.
+type server struct {
+	at  netip.AddrPort
+	pid int
+}
+
+// lab is both servers and the load on them.
+type lab struct {
+	c         *config
+	dir       string
+	root      *procs.Member
+	reflector *procs.Process
+	servers   [2]server // the reflector, rootd
+	load      *load
+}
+
+func newLab(ctx context.Context, c *config, stderr io.Writer) (l *lab, err error) {
+	l = &lab{c: c}
+	if l.dir, err = os.MkdirTemp("", "bench"); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			l.close()
+		}
+	}()
+	if err := pin(c.cores[0]); err != nil { // who is started inherits it
+		return nil, err
+	}
+	if err := l.startReflector(ctx); err != nil {
+		return nil, err
+	}
+	if err := l.startRoot(ctx); err != nil {
+		return nil, err
+	}
+	if err := pin(c.cores[1]); err != nil {
+		return nil, err
+	}
+	ids, err := l.identities(ctx, stderr)
+	if err != nil {
+		return nil, err
+	}
+	root, err := l.rootIdentity()
+	if err != nil {
+		return nil, err
+	}
+	if l.load, err = newLoad(ids, root, l.servers[1].at); err != nil {
+		return nil, err
+	}
+	fmt.Fprintf(stderr, "%d clients introduce themselves\n", c.clients)
+	return l, l.load.introduce(ctx)
+}
+
+func (l *lab) close() {
+	if l.reflector != nil {
+		l.reflector.Kill()
+	}
+	if l.root != nil {
+		l.root.Kill()
+	}
+	if l.load != nil {
+		_ = l.load.conn.Close()
+	}
+	_ = os.RemoveAll(l.dir)
+}
+
+// pin ties all threads of this process to a core.
+func pin(core int) error {
+	var set unix.CPUSet
+	set.Set(core)
+	tasks, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return err
+	}
+	for _, t := range tasks {
+		id, err := strconv.Atoi(t.Name())
+		if err != nil {
+			return err
+		}
+		if err := unix.SchedSetaffinity(id, &set); err != nil && err != unix.ESRCH {
+			return fmt.Errorf("use core %d alone: %w: choose others with -server-core and -load-core", core, err)
+		}
+	}
+	return nil
+}
+
+func (l *lab) startReflector(ctx context.Context) error {
+	source, binary := filepath.Join(l.dir, "reflector.c"), filepath.Join(l.dir, "reflector")
+	if err := os.WriteFile(source, reflectorSource, 0o600); err != nil {
+		return err
+	}
+	if out, err := exec.CommandContext(ctx, l.c.cc, "-O2", "-o", binary, source).CombinedOutput(); err != nil {
+		return fmt.Errorf("compile the reflector: %w: it needs a C compiler, see -cc\n%s", err, out)
+	}
+	p, err := procs.Start(procs.Command{Path: binary})
+	if err != nil {
+		return err
+	}
+	l.reflector = p
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		if port, err := strconv.ParseUint(strings.TrimSpace(p.Output()), 10, 16); err == nil {
+			l.servers[0] = server{at: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(port)), pid: p.PID()}
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("the reflector does not start: %s", p.Output())
+		}
+		if err := pause(ctx, 10*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+func (l *lab) startRoot(ctx context.Context) error {
+	m, err := procs.NewMember(filepath.Join(l.c.bin, "rootd"), filepath.Join(l.dir, "root"))
+	if err != nil {
+		return err
+	}
+	m.Args = []string{"-cluster-listen", "off"}
+	if err := m.Start(); err != nil {
+		return err
+	}
+	l.root = m
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	if err := m.WaitReady(ctx); err != nil {
+		return err
+	}
+	l.servers[1] = server{at: m.UDP, pid: m.Process().PID()}
+	return nil
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+// identities makes the clients, and puts them into rootd's log among others.
+func (l *lab) identities(ctx context.Context, stderr io.Writer) ([]*vl1.SecretIdentity, error) {
+	src := rand.NewPCG(1, 2)
+	secret := make([]*vl1.SecretIdentity, l.c.clients)
+	all := make([]vl1.Identity, 0, l.c.peers)
+	for i := range secret {
+		id, err := client.Synthetic(src)
+		if err != nil {
+			return nil, err
+		}
+		secret[i], all = id, append(all, id.Identity)
+	}
+	for len(all) < l.c.peers { // nobody speaks for these, so their keys may be noise
+		id := vl1.Identity{Address: vl1.Address(src.Uint64() >> 24)}
+		for k := range id.Key {
+			id.Key[k] = byte(src.Uint64())
+		}
+		if !id.Address.Reserved() {
+			all = append(all, id)
+		}
+	}
+	fmt.Fprintf(stderr, "%d peers go into the log\n", len(all))
+	a := admin.NewClient(l.root.Socket())
+	defer a.Close()
+	for batch := range slices.Chunk(all, admin.MaxImport) {
+		if _, err := a.ImportPeers(ctx, batch); err != nil {
+			return nil, err
+		}
+	}
+	return secret, nil
+}
+
+func (l *lab) rootIdentity() (vl1.Identity, error) {
+	b, err := os.ReadFile(filepath.Join(l.root.DataDir, "identity.public"))
+	if err != nil {
+		return vl1.Identity{}, err
+	}
+	return vl1.ParseIdentity(strings.TrimSpace(string(b)))
+}
+
+// pair runs a scenario against both servers.
+func (l *lab) pair(r *result) error {
+	i := slices.IndexFunc(scenarios(), func(s scenario) bool { return s.name == r.Name })
+	s := scenarios()[i]
+	var ns [2]float64
+	for k, srv := range l.servers {
+		time.Sleep(s.rest) //nolint:forbidigo // nothing is to be waited for
+		before, err := cpu(srv.pid)
+		if err != nil {
+			return err
+		}
+		sent, back := s.run(l.load, srv.at, l.c.length)
+		after, err := cpu(srv.pid)
+		if err != nil {
+			return err
+		}
+		if back < sent/2 || back == 0 {
+			return fmt.Errorf("%d of %d packets came back from %v: the machine is too busy, or -clients is too small", back, sent, srv.at)
+		}
+		ns[k] = float64(after-before) / float64(back)
+		if k == 1 {
+			r.Lost += sent - back
+		}
+	}
+	r.Reflector, r.Root, r.Ratios = append(r.Reflector, ns[0]), append(r.Root, ns[1]), append(r.Ratios, ns[1]/ns[0])
+	return nil
+}
+
+// cpu is the CPU time of all threads of a process, ns.
+func cpu(pid int) (sum int64, err error) {
+	dir := fmt.Sprintf("/proc/%d/task", pid)
+	tasks, err := os.ReadDir(dir)
+	if err != nil {
+		return 0, fmt.Errorf("the server is gone: %w", err)
+	}
+	for _, t := range tasks {
+		b, err := os.ReadFile(filepath.Join(dir, t.Name(), "schedstat"))
+		if err != nil {
+			continue // a thread that has just ended
+		}
+		text, _, _ := strings.Cut(string(b), " ")
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("%s/%s/schedstat: %w", dir, t.Name(), err)
+		}
+		sum += n
+	}
+	return sum, nil
+}
