@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -28,6 +29,7 @@ type rolling struct {
 	id      string
 	begun   []string // CLUSTER/MEMBER, of this operation, in order
 	done    map[string]bool
+	levels  map[string]int // feature level of each cluster when it began
 	line    *statusLine
 }
 
@@ -56,7 +58,7 @@ func (e *env) roll(ctx context.Context, o rollOptions) error {
 		return err
 	}
 	defer c.close()
-	r := &rolling{env: e, o: o, clients: c, done: map[string]bool{}, line: e.newStatusLine()}
+	r := &rolling{env: e, o: o, clients: c, done: map[string]bool{}, levels: map[string]int{}, line: e.newStatusLine()}
 	defer r.line.done()
 	if r.chosen, err = c.fleet.Only(o.only); err != nil {
 		return &userError{err: err, usage: true}
@@ -75,7 +77,11 @@ func (e *env) roll(ctx context.Context, o rollOptions) error {
 	if err != nil {
 		return err
 	}
-	wrong := r.unwell(seen)
+	var first rollout.Turn
+	if len(plan.Turns) > 0 {
+		first = plan.Turns[0]
+	}
+	wrong := r.unwell(seen, first)
 	if o.plan {
 		return r.printPlan(plan, wrong)
 	}
@@ -140,6 +146,16 @@ func (r *rolling) find(seen []*sight) error {
 		for _, s := range seen {
 			r.read(s, r.id)
 		}
+	}
+	for _, s := range seen {
+		if began, ok := r.levels[s.Cluster]; ok && r.o.kind == "rollback" && s.Level > began {
+			return &userError{
+				what: fmt.Sprintf("cluster %s uses feature level %d since the upgrade, which began at %d: the older version cannot serve it any more", s.Cluster, s.Level, began),
+				hint: "go on to a newer version instead",
+			}
+		}
+	}
+	if r.id != "" {
 		return nil
 	}
 	var id [8]byte
@@ -153,6 +169,11 @@ func (r *rolling) read(s *sight, id string) {
 	for _, l := range s.operation.History {
 		if l.ID != id {
 			continue
+		}
+		var kind string
+		var level int
+		if n, _ := fmt.Sscanf(l.Text, "%s feature level %d", &kind, &level); n == 2 && r.levels[s.Cluster] == 0 {
+			r.levels[s.Cluster] = level
 		}
 		if name, ok := strings.CutPrefix(l.Text, lineBegin); ok {
 			name, _, _ = strings.Cut(name, " ")
@@ -169,7 +190,6 @@ func (r *rolling) makePlan(seen []*sight) (*rollout.Plan, error) {
 	o := rollout.Options{Clusters: r.chosen, Canary: r.o.canary}
 	switch r.o.kind {
 	case "rollback":
-		o.Reverse = true
 		o.Command = func(c *rollout.Cluster) []string { return c.Rollback }
 		o.Done = func(cluster, member string) bool { return !slices.Contains(r.begun, cluster+"/"+member) }
 	case "restart":
@@ -188,23 +208,46 @@ func (r *rolling) makePlan(seen []*sight) (*rollout.Plan, error) {
 	if err != nil {
 		return nil, &userError{err: err, hint: "compare the fleet file with rootctl fleet status"}
 	}
+	// Whoever was left half-way comes first; what is taken back, the last one first.
+	slices.SortStableFunc(p.Turns, func(a, b rollout.Turn) int { return cmp.Compare(r.place(b), r.place(a)) })
 	return p, nil
 }
 
-// unwell is what speaks against beginning, or going on. A member whose turn was interrupted may be what it likes.
-func (r *rolling) unwell(seen []*sight) (wrong []string) {
+// place is when a member's turn began, for those that come before the others.
+func (r *rolling) place(t rollout.Turn) int {
+	if !r.interrupted(t) {
+		return -1
+	}
+	last := -1
+	for i, name := range r.begun {
+		if name == t.Cluster+"/"+t.Member {
+			last = i
+		}
+	}
+	return last
+}
+
+// unwell is what speaks against a member's turn. The member itself may be what it likes if a turn of it was interrupted.
+func (r *rolling) unwell(seen []*sight, turn rollout.Turn) (wrong []string) {
 	for _, s := range seen {
 		v := s.View
 		if s.operation.ID == r.id {
 			v.Busy = ""
 		}
-		v.Members = slices.DeleteFunc(slices.Clone(v.Members), func(m rollout.Member) bool {
-			name := v.Cluster + "/" + m.Name
-			return slices.Contains(r.begun, name) && !r.done[name]
-		})
+		v.Members = slices.Clone(v.Members)
+		for i := range v.Members {
+			if m := &v.Members[i]; turn.Cluster == v.Cluster && turn.Member == m.Name && r.interrupted(turn) {
+				m.Status, m.Lag, m.Deaf = admin.StatusUp, 0, nil
+			}
+		}
 		wrong = append(wrong, v.Well()...)
 	}
 	return wrong
+}
+
+func (r *rolling) interrupted(t rollout.Turn) bool {
+	name := t.Cluster + "/" + t.Member
+	return slices.Contains(r.begun, name) && (!r.done[name] || r.o.kind == "rollback")
 }
 
 func (r *rolling) printPlan(p *rollout.Plan, wrong []string) error {

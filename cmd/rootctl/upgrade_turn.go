@@ -76,7 +76,7 @@ func (r *rolling) wellBefore(ctx context.Context, t rollout.Turn) (mine *sight, 
 	for until := time.Now().Add(r.clients.fleet.Rollout.Patience); ; {
 		seen, err := r.lookAll(ctx)
 		if err == nil {
-			wrong = r.unwell(seen)
+			wrong = r.unwell(seen, t)
 			if len(wrong) == 0 {
 				mine = seen[slices.IndexFunc(seen, func(s *sight) bool { return s.Cluster == t.Cluster })]
 				break

@@ -93,7 +93,6 @@ type Options struct {
 	Command  func(*Cluster) []string
 	Done     func(cluster, member string) bool // had its turn already
 	Canary   string                            // only this member, named CLUSTER/MEMBER or MEMBER; "": all
-	Reverse  bool                              // the last turn first: a rollback
 }
 
 // Make returns the plan for what was seen of the clusters. An error says what is wrong with the fleet's file, or that nobody
@@ -124,9 +123,6 @@ func Make(o Options, seen []View, bake time.Duration) (*Plan, error) {
 	}
 	if !found {
 		return nil, fmt.Errorf("no member of these clusters is named %s", o.Canary)
-	}
-	if o.Reverse {
-		slices.Reverse(p.Turns)
 	}
 	return p, nil
 }
