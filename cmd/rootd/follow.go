@@ -44,6 +44,7 @@ func (c *cluster) follow(ctx context.Context) error {
 	defer tick.Stop()
 	var known []link.Member
 	removed, operators := -1, []fsm.Operator(nil)
+	grown := c.m.dir.Meta.Grown
 	for {
 		s := c.m.fsm.View().State()
 		if now := c.linkMembers(ctx, s); !slices.EqualFunc(now, known, sameLink) {
@@ -55,6 +56,12 @@ func (c *cluster) follow(ctx context.Context) error {
 		if removed != len(s.Removed) || !slices.Equal(operators, s.Operators) {
 			removed, operators = len(s.Removed), s.Operators
 			c.mux.Recheck()
+		}
+		if len(s.Members) > 1 && !grown {
+			grown = true
+			if err := c.m.dir.SetGrown(); err != nil {
+				c.m.log.Error("data directory not updated", "error", err)
+			}
 		}
 		c.m.fence(ctx, s)
 		select {

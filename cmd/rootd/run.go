@@ -101,6 +101,9 @@ func (m *member) open(ctx context.Context, stderr io.Writer) error {
 	if err := m.openDir(stderr); err != nil {
 		return err
 	}
+	if err := m.dir.CheckLog(); err != nil {
+		return err
+	}
 	if m.fsm, err = fsm.New(fsm.Options{
 		Logger: m.log, Table: table.Options{HugePages: cfg.Peers.HugePages},
 	}); err != nil {

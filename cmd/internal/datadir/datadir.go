@@ -111,6 +111,7 @@ type Meta struct {
 	Member      pki.MemberID     `json:"member,omitempty"`       // in the cluster; 0 = a version without clusters made this
 	Address     string           `json:"address,omitempty"`      // host:port at which other members dial this one; "" = not known yet
 	Joined      bool             `json:"joined,omitempty"`       // by join: this member must never begin a log of its own
+	Grown       bool             `json:"grown,omitempty"`        // this member's log has been that of several members
 	Endpoints   []netip.AddrPort `json:"endpoints,omitempty"`    // that it joined with
 	Contacts    []Contact        `json:"contacts,omitempty"`     // the members there were when it joined
 	Former      []Contact        `json:"former,omitempty"`       // members of the epoch before, when this one restored the cluster
@@ -157,6 +158,28 @@ type Dir struct {
 
 // RaftDir is where the log lives.
 func (d *Dir) RaftDir() string { return filepath.Join(d.Path, DirRaft) }
+
+// SetGrown notes that the log is that of several members. From then on the directory is worth nothing without it: a member that
+// forgot what it had voted for, and what it had confirmed, may lose what the others take for safe. Meta stays as it was read.
+func (d *Dir) SetGrown() error {
+	m := d.Meta
+	m.Grown = true
+	return m.write(d.Path)
+}
+
+// CheckLog returns an [Error] if the log of a member of several is not there any more.
+func (d *Dir) CheckLog() error {
+	if !d.Meta.Grown || exists(filepath.Join(d.RaftDir(), fileLog)) {
+		return nil
+	}
+	return &Error{
+		Path: d.RaftDir(), Err: ErrBroken, Why: "the log of this member is gone, and a member must not forget what it voted for",
+		Way: "on another member, rootctl member remove " + d.Meta.Name + "; then join again with an empty data directory",
+	}
+}
+
+// fileLog is the log within its directory, as package replica names it.
+const fileLog = "raft.db"
 
 // Fingerprint is the planet's: see [Fingerprint].
 func (d *Dir) Fingerprint() string { return Fingerprint(d.PlanetRaw) }

@@ -441,3 +441,36 @@ func TestSetPlanet(t *testing.T) {
 		t.Errorf("a refused planet changed the file: %v", err)
 	}
 }
+
+// A member of several that lost its log must not begin another one: it forgot what it voted for.
+func TestLogIsGone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "m1")
+	d, err := datadir.Create(path, datadir.Options{Name: "m1", Endpoints: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:9993")}, Now: time.UnixMilli(1700000000000)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(want bool) {
+		t.Helper()
+		d, err := datadir.OpenOrCreate(path, datadir.Options{Now: time.Now()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		err = d.CheckLog()
+		if e, ok := errors.AsType[*datadir.Error](err); (err == nil) != want || err != nil && (!ok || !strings.Contains(e.Hint(), "rootctl member remove m1")) {
+			t.Errorf("%v, want none: %v", err, want)
+		}
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	check(true) // alone, it may
+	if err := d.SetGrown(); err != nil {
+		t.Fatal(err)
+	}
+	check(false)
+	if err := errors.Join(os.MkdirAll(d.RaftDir(), 0o700), os.WriteFile(filepath.Join(d.RaftDir(), "raft.db"), nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	check(true)
+}
