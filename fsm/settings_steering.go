@@ -145,7 +145,7 @@ func (s *Steering) assignMode(value string) (string, error) {
 func (s *Steering) assignShadow(value string) (string, error) {
 	var pairs []string
 	next := *s
-	for _, pair := range strings.Fields(value) {
+	for pair := range strings.FieldsSeq(value) {
 		key, v, ok := strings.Cut(pair, "=")
 		if !ok || v == "" || key == "shadow" {
 			return "", fmt.Errorf("%w: steering_shadow: %q is not of the form margin=20ms", ErrSetting, pair)
@@ -170,7 +170,7 @@ func (s *Steering) assignShadow(value string) (string, error) {
 func (s *Steering) ShadowRules() (Steering, bool) {
 	next := *s
 	next.Shadow = ""
-	for _, pair := range strings.Fields(s.Shadow) {
+	for pair := range strings.FieldsSeq(s.Shadow) {
 		key, v, _ := strings.Cut(pair, "=")
 		if _, err := next.assign(steeringPrefix+key, v); err != nil {
 			return Steering{}, false

@@ -128,9 +128,20 @@ func TestFamilyOf(t *testing.T) {
 		revision     uint16
 		want         steer.Family
 	}{
-		{1, 1, 14, steer.FamilyF0}, {1, 2, 4, steer.FamilyF0}, {1, 2, 6, steer.FamilyF1}, {1, 4, 6, steer.FamilyF1}, {1, 5, 0, steer.FamilyF2},
-		{1, 6, 2, steer.FamilyF2}, {1, 6, 3, steer.FamilyF3}, {1, 8, 4, steer.FamilyF3}, {1, 8, 5, steer.FamilyF4}, {1, 10, 2, steer.FamilyF4},
-		{1, 10, 3, steer.FamilyF5}, {1, 10, 6, steer.FamilyF5}, {1, 12, 0, steer.FamilyF6}, {1, 16, 0, steer.FamilyF6},
+		{1, 1, 14, steer.FamilyF0},
+		{1, 2, 4, steer.FamilyF0},
+		{1, 2, 6, steer.FamilyF1},
+		{1, 4, 6, steer.FamilyF1},
+		{1, 5, 0, steer.FamilyF2},
+		{1, 6, 2, steer.FamilyF2},
+		{1, 6, 3, steer.FamilyF3},
+		{1, 8, 4, steer.FamilyF3},
+		{1, 8, 5, steer.FamilyF4},
+		{1, 10, 2, steer.FamilyF4},
+		{1, 10, 3, steer.FamilyF5},
+		{1, 10, 6, steer.FamilyF5},
+		{1, 12, 0, steer.FamilyF6},
+		{1, 16, 0, steer.FamilyF6},
 	} {
 		if got := steer.FamilyOf(11, c.major, c.minor, c.revision); got != c.want {
 			t.Errorf("%d.%d.%d is %s, expected %s", c.major, c.minor, c.revision, got, c.want)
