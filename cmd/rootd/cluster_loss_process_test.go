@@ -163,6 +163,12 @@ func (f *fleet) noQuorum(planet *vl1.World, known *device) {
 	if e, ok := errors.AsType[*admin.Error](err); !ok || !strings.Contains(e.Why, "no leader") || !strings.Contains(e.Hint, "rootctl recover") {
 		f.Errorf("remove a lost one by force: %v", err)
 	}
+	if _, _, err := f.state(alone, false); err == nil || !strings.Contains(err.Error(), "no leader") {
+		f.Errorf("the leader's state without a leader: %v", err)
+	}
+	if m, _, err := f.state(alone, true); err != nil || !m.Stale {
+		f.Errorf("the state of a member without a quorum: %+v, %v", m, err)
+	}
 	a, b := f.device(13, planet, alone), f.device(14, planet, alone) // nobody has ever seen them
 	a.hello(f.T)
 	b.hello(f.T)

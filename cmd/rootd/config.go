@@ -30,6 +30,7 @@ type Config struct {
 	Limits    LimitsConfig
 	Relay     RelayConfig
 	Multicast MulticastConfig
+	Backup    BackupConfig
 	Planet    PlanetConfig
 }
 
@@ -115,6 +116,22 @@ type MulticastConfig struct {
 	GatherBurst   int
 }
 
+// BackupConfig says where backups go, how often, and which ones stay. All members should have the same: the leader makes them.
+type BackupConfig struct {
+	Store         string // "" = none are made; a directory, or s3://BUCKET/PREFIX
+	Every         time.Duration
+	MaxAge        time.Duration // 0 = overdueBy times Every
+	Recipients    string        // public keys of age; "" = no secrets in backups
+	KeepLast      int
+	KeepHourly    int
+	KeepDaily     int
+	KeepWeekly    int
+	KeepMonthly   int
+	S3Endpoint    string
+	S3Region      string
+	S3Credentials string // file; "" = those of the environment
+}
+
 // PlanetConfig is used when the data directory is created, never later.
 type PlanetConfig struct {
 	WorldID uint64 // 0 = random
@@ -145,6 +162,7 @@ func DefaultConfig() Config {
 		Multicast: MulticastConfig{
 			GroupsPerPeer: 1024, GatherMax: 64, GatherRate: 10, GatherBurst: 50,
 		},
+		Backup: BackupConfig{Every: time.Hour, KeepLast: 2, KeepHourly: 24, KeepDaily: 7, KeepWeekly: 5, KeepMonthly: 12},
 	}
 }
 

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"time"
+
 	"github.com/rootd/rootd/fsm"
 	"github.com/rootd/rootd/fsm/propose"
 	"github.com/rootd/rootd/fsm/replica"
 	"github.com/rootd/rootd/packetpath"
+	"github.com/rootd/rootd/snapshot/agent"
 )
 
 // memberMetrics are the metrics beside the packet path's counters.
@@ -69,6 +72,22 @@ func memberMetrics() []memberMetric {
 	state("peers_expired_total", counter, "Peers forgotten because nobody heard them, since the cluster began.", func(s *fsm.State) float64 { return float64(s.Counters.Expired) })
 	state("peers_refused_total", counter, "New peers refused by the max_peers setting, since the cluster began.", func(s *fsm.State) float64 { return float64(s.Counters.Full) })
 	state("peer_collisions_total", counter, "Changes ignored because another identity holds the address, since the cluster began.", func(s *fsm.State) float64 { return float64(s.Counters.Collisions) })
+	state("backup_timestamp_seconds", gauge, "When the newest verified backup was taken, in seconds since 1970; 0 if none ever was.", func(s *fsm.State) float64 { return float64(s.Backups.Last.Taken) / 1000 })
+	add("backup_overdue", gauge, "1 if backups are made and the newest is too old: see backup.max_age.", nil, func(m *member) []sample { return one(yes(m.overdue(time.Now()) != "")) })
+	backup := func(name, kind, help string, f func(*agent.Status) float64) {
+		add(name, kind, help, nil, func(m *member) []sample {
+			if m.agent == nil {
+				return one(0)
+			}
+			s := m.agent.Status()
+			return one(f(&s))
+		})
+	}
+	backup("backups_total", counter, "Backups that this member made and verified.", func(s *agent.Status) float64 { return float64(s.Backups) })
+	backup("backup_failures_total", counter, "Backups of this member that failed.", func(s *agent.Status) float64 { return float64(s.Failures) })
+	backup("backups_removed_total", counter, "Old backups that this member removed.", func(s *agent.Status) float64 { return float64(s.Removed) })
+	backup("backup_bytes", gauge, "Size of the last backup that this member made.", func(s *agent.Status) float64 { return float64(s.Bytes) })
+	backup("backup_duration_seconds", gauge, "How long the last backup that this member made took, verification included.", func(s *agent.Status) float64 { return s.Took.Seconds() })
 	add("table_bytes", gauge, "Memory of the peer table.", nil, func(m *member) []sample {
 		return one(float64(m.fsm.View().State().Table().Stats().Bytes))
 	})

@@ -68,6 +68,7 @@ func TestProcess(t *testing.T) {
 	t.Run("kill at any moment of the first start", b.killAtBirth)
 	t.Run("restart", b.restart)
 	t.Run("new planet", b.newPlanet)
+	t.Run("backups", b.backups)
 	t.Run("imported identities", b.imported)
 }
 

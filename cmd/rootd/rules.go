@@ -206,7 +206,7 @@ func (c *Config) check() (key, what string) {
 	if p := c.AdminSocket(); c.Admin.Socket == "" && len(p) > maxSocketPath {
 		return "admin.socket", fmt.Sprintf("%s is %d bytes long, a unix socket takes at most %d: set a shorter path", p, len(p), maxSocketPath)
 	}
-	return "", ""
+	return c.Backup.check()
 }
 
 // Warnings returns what is allowed but probably not meant, one sentence each.
@@ -214,6 +214,9 @@ func (c *Config) Warnings() []string {
 	ws := datadir.EndpointWarnings(c.Endpoints)
 	if a := c.HTTP.Listen; a.IsValid() && !a.Addr().IsLoopback() && !a.Addr().IsPrivate() {
 		ws = append(ws, fmt.Sprintf("metrics are served on %s without a password: keep it behind a firewall", a))
+	}
+	if w := c.Backup.warning(); w != "" {
+		ws = append(ws, w)
 	}
 	return ws
 }

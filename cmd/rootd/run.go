@@ -26,6 +26,7 @@ import (
 	"github.com/rootd/rootd/packetpath"
 	"github.com/rootd/rootd/packetpath/gather"
 	"github.com/rootd/rootd/packetpath/udp"
+	"github.com/rootd/rootd/snapshot/agent"
 	"github.com/rootd/rootd/transport/admin"
 )
 
@@ -42,6 +43,7 @@ type member struct {
 	http      net.Listener    // nil: none
 	ports     *clusterSockets // nil: none
 	cluster   *cluster        // nil: none
+	agent     *agent.Agent    // nil: no backups are made
 	prober    prober
 	admin     net.Listener
 	fsm       *fsm.FSM
@@ -145,6 +147,9 @@ func (m *member) open(ctx context.Context, stderr io.Writer) error {
 		}
 	}
 	if m.admin, err = m.platform.listenAdmin(cfg.AdminSocket()); err != nil {
+		return err
+	}
+	if m.agent, err = m.newAgent(); err != nil {
 		return err
 	}
 	return m.wire()
@@ -284,6 +289,10 @@ func (m *member) serve(ctx context.Context) error {
 	})
 	if m.cluster != nil {
 		g.Go(func() error { return m.cluster.run(asking) })
+	}
+	if m.agent != nil {
+		g.Go(func() error { return m.agent.Run(serving) })
+		g.Go(func() error { return m.watchBackups(serving) })
 	}
 	g.Go(func() error { return m.announce(serving) })
 	if m.spare != nil {

@@ -74,6 +74,19 @@ func settings() []setting {
 		{"multicast.gather_rate", "GATHERs answered, per second and client.", betweenRate(0.1, 1e6), func(c *Config) any { return &c.Multicast.GatherRate }},
 		{"multicast.gather_burst", "Burst of the same.", between(1, 1e6), func(c *Config) any { return &c.Multicast.GatherBurst }},
 
+		{"backup.store", "Where the leader puts backups: a directory (better on another disk or machine), or s3://BUCKET/PREFIX; empty makes none. Set the same at all members.", nil, func(c *Config) any { return &c.Backup.Store }},
+		{"backup.every", "Time between backups.", durationBetween("1m", "168h"), func(c *Config) any { return &c.Backup.Every }},
+		{"backup.max_age", "Say that something is wrong when the newest verified backup is older; 0s is three times backup.every.", durationOrZero("1m", "8760h"), func(c *Config) any { return &c.Backup.MaxAge }},
+		{"backup.recipients", "Public keys of age (age1...), separated by commas, to which the secrets are sealed; empty leaves the secrets out.", nil, func(c *Config) any { return &c.Backup.Recipients }},
+		{"backup.keep_last", "Newest backups that stay.", between(1, 1000), func(c *Config) any { return &c.Backup.KeepLast }},
+		{"backup.keep_hourly", "Hours of which the newest backup stays.", between(0, 10000), func(c *Config) any { return &c.Backup.KeepHourly }},
+		{"backup.keep_daily", "Days of which the newest backup stays.", between(0, 10000), func(c *Config) any { return &c.Backup.KeepDaily }},
+		{"backup.keep_weekly", "Weeks of which the newest backup stays.", between(0, 10000), func(c *Config) any { return &c.Backup.KeepWeekly }},
+		{"backup.keep_monthly", "Months of which the newest backup stays.", between(0, 10000), func(c *Config) any { return &c.Backup.KeepMonthly }},
+		{"backup.s3_endpoint", "URL of the S3-compatible server of a store that begins with s3://, such as https://minio.example.net:9000.", nil, func(c *Config) any { return &c.Backup.S3Endpoint }},
+		{"backup.s3_region", "Its region; empty asks it.", nil, func(c *Config) any { return &c.Backup.S3Region }},
+		{"backup.s3_credentials", "File, readable by its owner alone, with the access key and the secret key, a line each; empty takes those of the environment or the machine.", nil, func(c *Config) any { return &c.Backup.S3Credentials }},
+
 		{"planet.world_id", "World ID of the planet, up to 16 hexadecimal digits, used when the data directory is created; empty draws a random one.", worldID, func(c *Config) any { return &c.Planet.WorldID }},
 	}
 }
@@ -107,6 +120,7 @@ func sections() map[string]string {
 		"limits":    "What one client can make this member do. Each limit that is hit counts in a metric.",
 		"relay":     "Packets passed on between peers that have no direct path.",
 		"multicast": "Who subscribes to which multicast group: kept in memory only.",
+		"backup":    "Archives of the cluster that its leader makes by itself, verifies where they are, and removes by age.",
 		"planet":    "Used once, when the data directory is created.",
 	}
 }

@@ -12,11 +12,9 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/rootd/rootd/cmd/internal/build"
 	"github.com/rootd/rootd/fsm"
 	"github.com/rootd/rootd/fsm/replica"
 	"github.com/rootd/rootd/fsm/table"
-	"github.com/rootd/rootd/snapshot"
 	"github.com/rootd/rootd/transport/admin"
 	"github.com/rootd/rootd/transport/pki"
 	"github.com/rootd/rootd/transport/rpc"
@@ -71,8 +69,7 @@ func (m *member) giveState(ctx context.Context, stale bool, w io.Writer) error {
 		return err
 	}
 	defer frozen.Release()
-	meta := snapshot.Describe(frozen.State())
-	meta.Software, meta.Member, meta.Term = build.Current().Version, m.name, m.replica.Stats().Term
+	meta := m.describe(frozen.State())
 	meta.Stale = stale && !m.replica.IsLeader()
 	text, err := json.Marshal(meta)
 	if err != nil {

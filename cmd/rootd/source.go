@@ -44,6 +44,9 @@ func (m *member) ready() (ready bool, problems []string) {
 	if state.Planet == nil {
 		problems = append(problems, "no planet is published")
 	}
+	if why := m.overdue(time.Now()); why != "" {
+		problems = append(problems, why)
+	}
 	if m.dir.SigningKey == nil && m.dir.Created {
 		problems = append(problems, "the planet's signing key is missing")
 	}

@@ -65,9 +65,9 @@ func (a *Agent) Status() Status {
 }
 
 const (
-	look       = 10 * time.Second // between looks whether a backup is due
-	firstRetry = time.Minute      // after a failure; doubled each time, up to a quarter of the interval
-	patience   = 6 * time.Hour    // for one backup
+	look       = 2 * time.Second // between looks whether a backup is due
+	firstRetry = time.Minute     // after a failure; doubled each time, up to a quarter of the interval
+	patience   = 6 * time.Hour   // for one backup
 )
 
 // Run makes backups while this member leads, until the context ends.

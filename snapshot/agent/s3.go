@@ -137,9 +137,9 @@ func (s *S3) explain(err error) error {
 
 // ParseCredentials reads a file of two lines: access key, secret key. No error repeats what is in it.
 func ParseCredentials(b []byte) (access, secret string, err error) {
-	lines := strings.Fields(string(bytes.TrimSpace(b)))
-	if len(lines) != 2 {
+	lines := strings.Split(string(bytes.TrimSpace(b)), "\n")
+	if len(lines) != 2 || strings.TrimSpace(lines[0]) == "" {
 		return "", "", errors.New("want two lines: the access key and the secret key")
 	}
-	return lines[0], lines[1], nil
+	return strings.TrimSpace(lines[0]), strings.TrimSpace(lines[1]), nil
 }

@@ -42,7 +42,7 @@ func arrows() []row {
 		{pkg: "transport/admin", may: []string{"transport/mux", "fsm"}},
 
 		{pkg: "snapshot", may: []string{"fsm", "fsm/table"}},
-		{pkg: "snapshot/agent", may: []string{"snapshot"}},
+		{pkg: "snapshot/agent", may: []string{"snapshot"}, tests: []string{"fsm"}},
 
 		{pkg: "cmd/internal/bench", may: []string{"cmd/internal/client", "cmd/internal/procs", "transport/admin"}},
 		{pkg: "cmd/internal/client"},
