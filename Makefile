@@ -59,6 +59,10 @@ worlds: ## Run whole members in virtual time for long: random faults, dying lead
 soak: build ## Run the demo for long, with a member killed every 30 s [DURATION=1h] [CLIENTS=200]
 	@exec bin/demo -clients $(CLIENTS) -duration $(or $(DURATION),1h) -relay -kill-every 30s
 
+.PHONY: scale
+scale: ## Save and restore the state of many peers, with applies and lookups going on [PEERS=1000000]
+	@ROOTD_SCALE_PEERS=$(or $(PEERS),1000000) $(GO) test ./fsm -run TestScale -count 1 -v -timeout 1h
+
 .PHONY: kill-restore
 kill-restore: ## Kill restores and recoveries at 200 random moments each, and look at what is left
 	@ROOTD_KILLS=200 $(GO) test ./cmd/internal/restore -run Killed -count 1 -v

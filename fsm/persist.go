@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"runtime"
 
 	"github.com/hashicorp/raft"
 
@@ -42,8 +43,12 @@ const (
 	blockHeader  = 5
 	blockTrailer = 4
 	blockRecords = 8192
-	maxMeta      = 16 << 20
-	endSize      = 8 + len(Hash{})
+	// yieldRecords is after how many records a processor is offered to whoever waits for it: packets do not wait for a snapshot
+	// until the scheduler takes it away, which is after 10 ms.
+	yieldRecords = 512
+
+	maxMeta = 16 << 20
+	endSize = 8 + len(Hash{})
 )
 
 // Frozen is the whole state at one index, while the machine goes on. As long as it is not released it costs
@@ -116,7 +121,10 @@ func (s *Frozen) Write(w io.Writer) error {
 	var err error
 	s.peers.Range(func(r *table.Record) bool {
 		buf = appendRecord(buf, r)
-		if n++; n%blockRecords == 0 {
+		if n++; n%yieldRecords == 0 {
+			runtime.Gosched()
+		}
+		if n%blockRecords == 0 {
 			err = endBlock(w, buf)
 			buf = startBlock(buf[:0], blockPeers)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 
 	"github.com/rootd/rootd/fsm/table"
 )
@@ -39,17 +40,18 @@ func readSnapshot(r io.Reader, o table.Options) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.Capacity = max(o.Capacity, peers)
+	o.Capacity, o.Private = max(o.Capacity, peers), true
 	if s.peers, err = table.New(o); err != nil {
 		return nil, fmt.Errorf("make peer table: %w", err)
 	}
 	err = sr.meta(s)
 	if err == nil {
-		err = sr.body(s, s.store)
+		err = s.fill(&sr)
 	}
 	if err == nil {
 		err = sr.finish(s, peers, s.peers.Len())
 	}
+	s.peers.Share()
 	if err != nil {
 		_ = s.peers.Close()
 		return nil, err
@@ -174,14 +176,49 @@ func readPeers(b []byte, version uint16, yield func(*table.Record) error) error 
 	return nil
 }
 
-// store puts a peer of a snapshot into the table.
-func (s *State) store(rec *table.Record) error {
-	if err := s.peers.Put(rec); err != nil {
-		return fmt.Errorf("store peer %s: %w", rec.Address, err)
+// fillBatch is how many peers the reader of a snapshot hands to the goroutine that puts them into the table at a time.
+const fillBatch = yieldRecords
+
+// fill puts the peers of a snapshot into the table, which nobody reads yet: one goroutine reads, checks and hashes
+// them, another one stores them.
+func (s *State) fill(sr *snapshotReader) error {
+	full, empty := make(chan []table.Record, 4), make(chan []table.Record, 8)
+	for range cap(empty) - 1 { // some are full, one is at each end
+		empty <- make([]table.Record, 0, fillBatch)
 	}
-	s.sum.add(rec)
-	s.Peers++
-	return nil
+	stored := make(chan error, 1)
+	go func() {
+		var err error
+		for batch := range full {
+			for i := range batch {
+				if err == nil {
+					if err = s.peers.Put(&batch[i]); err != nil {
+						err = fmt.Errorf("store peer %s: %w", batch[i].Address, err)
+					}
+				}
+			}
+			empty <- batch[:0]
+			runtime.Gosched() // see yieldRecords
+		}
+		stored <- err
+	}()
+	batch := make([]table.Record, 0, fillBatch)
+	err := sr.body(s, func(rec *table.Record) error {
+		s.sum.add(rec)
+		s.Peers++
+		if batch = append(batch, *rec); len(batch) == fillBatch {
+			full <- batch
+			batch = <-empty
+			runtime.Gosched()
+		}
+		return nil
+	})
+	full <- batch
+	close(full)
+	if serr := <-stored; err == nil {
+		err = serr
+	}
+	return err
 }
 
 // finish checks what was read, different peers among it, against the header's number of peers and the end block.

@@ -20,6 +20,8 @@ type arena struct {
 	fresh []block                         // of the newest chunk, not given out yet
 	free  []*block                        // given back, not cleared
 
+	private bool // nobody reads yet: see Options. The writer's own
+
 	total  atomic.Int64 // bytes taken from the system
 	unused atomic.Int64 // bytes of it not in use by a segment
 }
@@ -28,7 +30,7 @@ type arena struct {
 type mappings struct{ list [][]byte }
 
 func newArena(o Options) *arena {
-	a := &arena{}
+	a := &arena{private: o.Private}
 	if o.OnHeap {
 		a.take = func(size int) ([]block, error) { return make([]block, size/blockBytes), nil }
 		return a

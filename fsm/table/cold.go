@@ -2,6 +2,7 @@ package table
 
 import (
 	"encoding/binary"
+	"unsafe"
 
 	"github.com/rootd/rootd/packetpath/vl1"
 )
@@ -138,9 +139,13 @@ func (s *segment) addEntry(e *entry) (place uint32, err error) {
 		p.Store(b)
 	}
 	at := place % blockEntries * entryWords
+	s.used++
+	if s.mem.private {
+		*(*entry)(unsafe.Pointer(b.word(at))) = *e // an entry's words follow each other
+		return place, nil
+	}
 	for j, v := range e {
 		b.word(at + uint32(j)).Store(v)
 	}
-	s.used++
 	return place, nil
 }

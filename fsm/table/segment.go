@@ -2,6 +2,7 @@ package table
 
 import (
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/rootd/rootd/packetpath/vl1"
 )
@@ -31,6 +32,9 @@ func addressOf(w0 uint64) vl1.Address { return vl1.Address(w0 >> seqBits) }
 
 // word0 makes word 0 of a slot.
 func word0(a vl1.Address, seq uint64) uint64 { return uint64(a)<<seqBits | seq&seqMask }
+
+// plain is the slot as long as its table is private.
+func (s *slot) plain() *words { return (*words)(unsafe.Pointer(s)) }
 
 func (s *slot) load(w *words) {
 	for i := range s {

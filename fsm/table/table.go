@@ -22,7 +22,9 @@ type Options struct {
 	Capacity  int  // peers to make room for at once, so that loading that many rebuilds nothing
 	MaxPeers  int  // the most peers that the table takes; 0 is no limit
 	HugePages bool // ask the system for 2 MiB pages: faster reads, slower first touches
-	OnHeap    bool // use the Go heap, which the race detector can see, instead of mapped memory
+	// Private says that nobody reads the table before [Table.Share]: it is filled with plain stores, which cost a fraction.
+	Private bool
+	OnHeap  bool // use the Go heap, which the race detector can see, instead of mapped memory
 }
 
 // Hash is the place of an address among all peers: segments, and one day Raft groups, are ranges of it. It is part of what
@@ -76,6 +78,10 @@ func New(o Options) (*Table, error) {
 	t.dir.Store(d)
 	return t, nil
 }
+
+// Share ends that the table is private. Readers may have it from then on, if they get it through an atomic or a lock. For the
+// writer.
+func (t *Table) Share() { t.mem.private = false }
 
 // maxTries bounds a lookup. Each try fails only if the writer finished a change of this very peer, or replaced the
 // segment, while it lasted; so a second one is rare.

@@ -179,9 +179,15 @@ func (u *undo) load(w0 uint64, w *words) bool {
 // fillSlot makes the empty slot i that of a peer: word 0, which readers look for, comes last.
 func (s *segment) fillSlot(i uint32, a vl1.Address, w *words) {
 	sl := s.slot(i)
+	s.live++
+	if s.mem.private {
+		p := sl.plain()
+		*p = *w
+		p[0] = word0(a, 0)
+		return
+	}
 	for j := 1; j < slotWords; j++ {
 		sl[j].Store(w[j])
 	}
 	sl[0].Store(word0(a, 0))
-	s.live++
 }

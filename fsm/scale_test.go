@@ -1,0 +1,260 @@
+package fsm_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/rootd/rootd/fsm"
+	"github.com/rootd/rootd/fsm/table"
+)
+
+// TestScale measures snapshots of as many peers as ROOTD_SCALE_PEERS says: `make scale PEERS=10000000`. All the time one goroutine
+// applies changes, as the log does, and one looks peers up, as a packet worker does; the longest of its lookups are what
+// a packet would have waited.
+func TestScale(t *testing.T) {
+	peers, err := strconv.Atoi(os.Getenv("ROOTD_SCALE_PEERS"))
+	if err != nil {
+		t.Skip("ROOTD_SCALE_PEERS is not set: make scale")
+	}
+	began := time.Now()
+	m := filled(t, peers)
+	st := m.View().State()
+	use := st.Table().Stats()
+	t.Logf("%d peers: %.1f s to apply, %.0f bytes a peer in the table", st.Peers, time.Since(began).Seconds(), float64(use.Bytes)/float64(st.Peers))
+	runtime.GC()
+
+	live := newTraffic(m, peers)
+	live.phase(t, "nothing else", func() { <-time.After(2 * time.Second) }) // what the others are compared with
+	path := filepath.Join(t.TempDir(), "state")
+	live.phase(t, "persist, no disk", func() { live.save(t, discard{}) })
+	live.phase(t, "persist, fsync", func() { live.saveFile(t, path) })
+	target := newFSM(t)
+	live.phase(t, "restore beside", func() { load(t, target, path) })
+	live.stop()
+	if target.View().State().Peers != peers {
+		t.Fatalf("%d peers restored", target.View().State().Peers)
+	}
+	target = nil
+	runtime.GC()
+	debug.FreeOSMemory()
+	// A lagging member: the snapshot replaces a state that is being read.
+	busy := newTraffic(m, peers)
+	busy.still.Store(true)
+	busy.phase(t, "restore over what is read", func() { load(t, m.FSM, path) })
+	busy.stop()
+	t.Logf("peak memory %d MiB", peakMemory()>>20)
+}
+
+func load(t *testing.T, f *fsm.FSM, path string) {
+	t.Helper()
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := file.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if err := f.Restore(file); err != nil {
+		t.Fatal(err)
+	}
+	d, n := time.Since(began), f.View().State().Peers
+	t.Logf("restored %d peers, %d MiB in %.2f s: %.2f million peers/s, %.0f MB/s", n, info.Size()>>20, d.Seconds(), float64(n)/d.Seconds()/1e6, float64(info.Size())/d.Seconds()/1e6)
+}
+
+// traffic is a log and a packet worker at work.
+type traffic struct {
+	m     *machine
+	peers int
+	mu    sync.Mutex // held while an entry is applied, or the state is frozen: they come from one goroutine in Raft
+	still atomic.Bool
+	hist  atomic.Pointer[histogram]
+	done  chan struct{}
+	ended sync.WaitGroup
+}
+
+type histogram struct {
+	buckets [64]uint64 // by bits of ns
+	worst   time.Duration
+	n       uint64
+}
+
+func (h *histogram) add(d time.Duration) {
+	i := 0
+	for x := d; x > 0; x >>= 1 {
+		i++
+	}
+	h.buckets[i]++
+	h.n++
+	h.worst = max(h.worst, d)
+}
+
+// quantile is an upper bound.
+func (h *histogram) quantile(q float64) time.Duration {
+	seen := uint64(0)
+	for i, n := range h.buckets {
+		if seen += n; float64(seen) >= q*float64(h.n) {
+			return time.Duration(1) << i
+		}
+	}
+	return h.worst
+}
+
+func newTraffic(m *machine, peers int) *traffic {
+	l := &traffic{m: m, peers: peers, done: make(chan struct{})}
+	l.hist.Store(new(histogram))
+	l.ended.Go(l.packets)
+	l.ended.Go(l.log)
+	return l
+}
+
+func (l *traffic) stop() { close(l.done); l.ended.Wait() }
+
+// packets looks up random peers, 32 at a time as a worker does for a batch.
+func (l *traffic) packets() {
+	rnd := rand.New(rand.NewPCG(1, 1))
+	var r table.Record
+	for {
+		select {
+		case <-l.done:
+			return
+		default:
+		}
+		h, view := l.hist.Load(), l.m.View()
+		began := time.Now()
+		for range 32 {
+			view.PeerHot(address(rnd.IntN(l.peers)), &r)
+		}
+		h.add(time.Since(began))
+	}
+}
+
+// log applies 20,000 changes of endpoints per second, 200 at a time.
+func (l *traffic) log() {
+	rnd := rand.New(rand.NewPCG(2, 2))
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-l.done:
+			return
+		case <-tick.C:
+		}
+		if l.still.Load() {
+			continue
+		}
+		cs := make(fsm.Changes, 200)
+		for i := range cs {
+			cs[i] = fsm.Change{Address: address(rnd.IntN(l.peers)), Member: 1, Epoch: 1, V4: ep2}
+		}
+		b, err := fsm.Encode(cs)
+		if err != nil {
+			panic(err)
+		}
+		fsm.Stamp(b, l.m.now)
+		l.mu.Lock()
+		l.m.index++
+		l.m.ApplyBatch([]*raft.Log{{Index: l.m.index, Type: raft.LogCommand, Data: b}})
+		l.mu.Unlock()
+	}
+}
+
+// phase does something, and says what packets met with meanwhile.
+func (l *traffic) phase(t *testing.T, name string, do func()) {
+	t.Helper()
+	runtime.GC()
+	l.hist.Store(new(histogram))
+	do()
+	h := l.hist.Swap(new(histogram))
+	t.Logf("%-26s 32 lookups: p50 ≤ %v, p99 ≤ %v, p99.9 ≤ %v, worst %v (%d times)", name, h.quantile(0.5), h.quantile(0.99), h.quantile(0.999), h.worst.Round(time.Microsecond), h.n)
+}
+
+func (l *traffic) freeze(t *testing.T) raft.FSMSnapshot {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	began := time.Now()
+	s, err := l.m.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("frozen in %v", time.Since(began).Round(time.Microsecond/10))
+	return s
+}
+
+func (l *traffic) save(t *testing.T, w io.Writer) {
+	t.Helper()
+	s := l.freeze(t)
+	defer s.Release()
+	began := time.Now()
+	sink := &countSink{w: w}
+	if err := s.Persist(sink); err != nil {
+		t.Fatal(err)
+	}
+	d := time.Since(began)
+	t.Logf("saved %d MiB in %.2f s: %.0f MB/s, %.1f bytes a peer", sink.n>>20, d.Seconds(), float64(sink.n)/d.Seconds()/1e6, float64(sink.n)/float64(l.peers))
+}
+
+func (l *traffic) saveFile(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	w := bufio.NewWriterSize(f, 1<<18)
+	l.save(t, w)
+	began := time.Now()
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("and %.2f s to the disk", time.Since(began).Seconds())
+}
+
+type discard struct{}
+
+func (discard) Write(b []byte) (int, error) { return len(b), nil }
+
+type countSink struct {
+	w io.Writer
+	n int64
+}
+
+func (s *countSink) Write(b []byte) (int, error) { s.n += int64(len(b)); return s.w.Write(b) }
+func (*countSink) ID() string                    { return "scale" }
+func (*countSink) Close() error                  { return nil }
+func (*countSink) Cancel() error                 { return nil }
+
+// peakMemory is the most that this process ever held, in bytes; 0 where the system does not tell.
+func peakMemory() uint64 {
+	b, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	lines := strings.Split(string(b), "\n")
+	i := slices.IndexFunc(lines, func(s string) bool { return strings.HasPrefix(s, "VmHWM:") })
+	var kib uint64
+	if i >= 0 {
+		_, _ = fmt.Sscanf(lines[i], "VmHWM: %d kB", &kib)
+	}
+	return kib << 10
+}
