@@ -170,6 +170,9 @@ func (w *worker) offerRTTs(b *rttBook) {
 	}
 	b.offered = w.now
 	state := r.view.State()
+	if len(state.Members) < 2 {
+		return // there is nobody to choose from
+	}
 	age, now := uint32(state.Settings.Steering.RTTAge.Seconds()), state.Seconds()
 	var rows []fsm.RoundTrip
 	for a, e := range b.areas {

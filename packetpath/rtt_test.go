@@ -23,12 +23,28 @@ func measuring(l **lab) func(*packetpath.Options) {
 	}
 }
 
+// TestAloneNothingIsTold: the log of a member that is alone is spared.
+func TestAloneNothingIsTold(t *testing.T) {
+	inCluster(t, 1, func(o *packetpath.Options) {
+		o.KeepWarm = 25 * time.Second
+		o.RoundTrips = func(rows []fsm.RoundTrip) { t.Errorf("%d round trips for the log", len(rows)) }
+	}, func(l *lab) {
+		c := l.client(1, "192.0.2.1:9993").attach()
+		for end := time.Now().Add(4 * time.Minute); time.Now().Before(end); {
+			c.next() // answers ECHO
+		}
+		if n := l.count(packetpath.RTTSamples); n < 3 {
+			t.Errorf("%d samples", n)
+		}
+	})
+}
+
 // TestRoundTripsAreMeasured has three clients in one neighbourhood, 80 ms from their member: by its ECHO it learns that, and
 // tells the log once, not with each of them.
 func TestRoundTripsAreMeasured(t *testing.T) {
 	var l *lab
 	entries := 0
-	inCluster(t, 1, func(o *packetpath.Options) {
+	inCluster(t, 2, func(o *packetpath.Options) {
 		measuring(&l)(o)
 		apply := o.RoundTrips
 		o.RoundTrips = func(rows []fsm.RoundTrip) { entries++; apply(rows) }
