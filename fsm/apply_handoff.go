@@ -33,6 +33,8 @@ func (f *FSM) handoff(r *table.Record, h *Handoff, now uint32) bool {
 		return f.beginHandoff(r, h, now)
 	case HandoffLevel:
 		return f.levelHandoff(r, h, now)
+	case HandoffRescued:
+		return f.rescued(r, h, now)
 	}
 	m, ok := f.st.Member(h.From)
 	x := &r.Handoff
@@ -88,6 +90,21 @@ func (f *FSM) levelHandoff(r *table.Record, h *Handoff, now uint32) bool {
 	x.At = now + uint32(n) - 1
 	setPrio(x, h.V6, min(x.Prio(!h.V6), x.Prio(h.V6)+uint8(2*n)))
 	f.st.Counters.HandoffLevels++
+	return true
+}
+
+// rescued notes that a peer came by a rescue: the path of a redirect from elsewhere has priority 3, and each pin adds 2.
+func (f *FSM) rescued(r *table.Record, h *Handoff, now uint32) bool {
+	x := &r.Handoff
+	id, ok := f.st.Attached(r, h.V6)
+	if !ok || id != h.From || epochOf(r, h.V6) != h.Epoch || f.st.HandoffUnderWay(x) {
+		return false
+	}
+	push(r, 1+RescuePins, now)
+	x.At = now
+	if !prefersOnly(r) {
+		lift(x, h.V6, 3+2*RescuePins)
+	}
 	return true
 }
 

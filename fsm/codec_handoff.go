@@ -16,7 +16,7 @@ import (
 //	..   steps, each:
 //	       1  step (lower three bits), 0x08: IPv6; the others are 0
 //	       5  address of the peer
-//	       2  target, unless the step is 4: not 0 and not the member
+//	       2  target, if the step is 1 to 3: not 0 and not the member
 //
 // Payload of a member set entry:
 //
@@ -64,7 +64,7 @@ func (hs Handoffs) appendPayload(b []byte) ([]byte, error) {
 			if h.V6 {
 				flags |= stepV6
 			}
-			if b = h.Address.Append(append(b, flags)); h.Step != HandoffLevel {
+			if b = h.Address.Append(append(b, flags)); h.Step.targets() {
 				b = binary.BigEndian.AppendUint16(b, uint16(h.Target))
 			}
 		}
@@ -73,6 +73,9 @@ func (hs Handoffs) appendPayload(b []byte) ([]byte, error) {
 	return b, nil
 }
 
+// targets reports whether a step names a target.
+func (s HandoffStep) targets() bool { return s != HandoffLevel && s != HandoffRescued }
+
 // check says what is wrong with a step, or "".
 func (h *Handoff) check() string {
 	switch {
@@ -80,9 +83,9 @@ func (h *Handoff) check() string {
 		return "address is reserved"
 	case h.From == 0 || h.Epoch == 0:
 		return "member or epoch 0"
-	case h.Step < HandoffBegin || h.Step > HandoffLevel:
+	case h.Step < HandoffBegin || h.Step > HandoffRescued:
 		return "unknown step"
-	case (h.Target == 0) != (h.Step == HandoffLevel):
+	case (h.Target == 0) == h.Step.targets():
 		return "a target where there is none, or none where there is one"
 	case h.Target == h.From:
 		return "handed off to itself"
@@ -107,7 +110,7 @@ func readHandoffs(r *reader, dst Handoffs) Handoffs {
 		for range n {
 			flags := r.byte()
 			h := Handoff{Step: HandoffStep(flags & stepMask), V6: flags&stepV6 != 0, From: m, Epoch: e, Address: r.address()}
-			if h.Step != HandoffLevel {
+			if h.Step.targets() {
 				h.Target = memberID(r.uint16())
 			}
 			if why := h.check(); why != "" || flags&^(stepMask|stepV6) != 0 {

@@ -16,7 +16,7 @@ type Handoff struct {
 	V6      bool
 	From    table.MemberID // not 0
 	Epoch   uint16         // of From; not 0
-	Target  table.MemberID // not 0 and not From; 0 exactly for a [HandoffLevel]
+	Target  table.MemberID // not 0 and not From; 0 exactly for a [HandoffLevel] and a [HandoffRescued]
 }
 
 // HandoffStep is what happens to a handoff. The numbers are part of the log format.
@@ -33,7 +33,13 @@ const (
 	// HandoffLevel is no handoff: From may send the peer self-redirects, until its path has the priority that the path of
 	// the other family has. Without it the client forgets the lower one.
 	HandoffLevel HandoffStep = 4
+	// HandoffRescued is no handoff either: From got the peer of a dead member by a redirect through another root, and has
+	// pinned it by [RescuePins] self-redirects.
+	HandoffRescued HandoffStep = 5
 )
+
+// RescuePins is how many self-redirects follow a rescue: they lift the path above one that had been redirected to twice.
+const RescuePins = 2
 
 // Times of handoffs, in seconds by the log, and what a client takes.
 const (

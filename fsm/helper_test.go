@@ -242,10 +242,10 @@ var (
 func handoffs() *rapid.Generator[fsm.Handoff] {
 	return rapid.Custom(func(t *rapid.T) fsm.Handoff {
 		h := fsm.Handoff{
-			Address: addresses().Draw(t, "a"), Step: fsm.HandoffStep(rapid.SampledFrom([]int{1, 1, 1, 2, 3, 4}).Draw(t, "step")),
+			Address: addresses().Draw(t, "a"), Step: fsm.HandoffStep(rapid.SampledFrom([]int{1, 1, 1, 2, 3, 4, 5}).Draw(t, "step")),
 			V6: rapid.Bool().Draw(t, "v6"), From: memberIDs().Draw(t, "from"), Epoch: rapid.Uint16Range(1, 2).Draw(t, "epoch"),
 		}
-		if h.Step != fsm.HandoffLevel {
+		if h.Step != fsm.HandoffLevel && h.Step != fsm.HandoffRescued {
 			h.Target = h.From%3 + 1
 		}
 		return h

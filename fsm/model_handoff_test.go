@@ -58,6 +58,16 @@ func (m *model) handoff(c fsm.Handoff, now uint32) {
 			h.Pushes = 1
 		}
 		h.Target, h.From, h.V6, h.At, h.Moves = c.Target, c.From, c.V6, now, faded
+	case fsm.HandoffRescued:
+		if !here || under {
+			return
+		}
+		if newRow {
+			h.Pushes = 0
+		}
+		h.Pushes, h.At, h.Moves = h.Pushes+3, now, faded
+		*prio(h, c.V6) = 7
+		m.forget(h, c.V6)
 	case fsm.HandoffLevel:
 		mine, other := max(1, *prio(h, c.V6)), max(1, *prio(h, !c.V6))
 		n := min((int(other)-int(mine)+1)/2, 7)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rootd/rootd/fsm"
 	"github.com/rootd/rootd/fsm/table"
+	"github.com/rootd/rootd/geo/steer"
 	"github.com/rootd/rootd/packetpath/vl1"
 )
 
@@ -27,7 +28,7 @@ const (
 	rescueScan   = 20_000 // records between two looks at the clock
 	rescueGiveUp = 4_000  // ms after the last push
 	pinAgain     = 1_000  // ms between two redirects of a member to itself
-	pins         = 2      // they raise the new path above one that had been redirected to once before
+	settleFor    = 5_000  // ms that the log may take to show a peer that has come
 )
 
 // rescueTries are the times of the pushes to one peer, in ms after the first: they and the pins stay well below the eight
@@ -39,11 +40,13 @@ type Rescuer struct {
 	w   *worker
 	via func() []netip.AddrPort
 
-	lives   map[table.MemberID]life // as the view had them when it was last looked at
-	waiting []orphan                // not begun, the one to begin with last
-	pushing [len(rescueTries)]fifo  // by how many pushes each has had, less one
-	pinning fifo
-	spare   float64 // pushes that may be sent
+	lives    map[table.MemberID]life // as the view had them when it was last looked at
+	waiting  []orphan                // not begun, the one to begin with last
+	pushing  [len(rescueTries)]fifo  // by how many pushes each has had, less one
+	pinning  fifo
+	settling fifo
+	steps    []fsm.Handoff
+	spare    float64 // pushes that may be sent
 }
 
 type life struct {
@@ -96,10 +99,16 @@ func (c *Rescuer) Run(ctx context.Context) {
 		c.w.begin()
 		c.watch(ctx, c.w.root.view.State())
 		if c.w.root.fenced.Load() {
-			c.waiting, c.pinning, c.pushing = nil, fifo{}, [len(rescueTries)]fifo{}
+			c.waiting, c.pinning, c.settling, c.pushing = nil, fifo{}, fifo{}, [len(rescueTries)]fifo{}
 		}
 		c.work()
 		c.w.end()
+		if len(c.steps) > 0 {
+			if c.w.root.handoffs != nil {
+				c.w.root.handoffs.OfferHandoffs(c.steps)
+			}
+			c.steps = c.steps[:0]
+		}
 	}
 }
 
@@ -122,7 +131,7 @@ func (c *Rescuer) collect(ctx context.Context, state *fsm.State, dead table.Memb
 		return
 	}
 	// Whoever the log has not heard of for longer than active peers are kept alive is not there.
-	oldest := seconds(state.Time - 2*state.Settings.KeepAlive.Milliseconds())
+	oldest := state.Seconds() - min(state.Seconds(), uint32(2*state.Settings.KeepAlive/time.Second))
 	found := 0
 	for cursor, done := uint64(0), false; !done && ctx.Err() == nil; {
 		cursor, done = state.Table().Scan(cursor, rescueScan, func(r *table.Record) {
@@ -132,7 +141,7 @@ func (c *Rescuer) collect(ctx context.Context, state *fsm.State, dead table.Memb
 			if !o.v4 && !o.v6 || r.LastSeen < oldest {
 				return
 			}
-			if rescuer(state, r, o.v4, o.v6) == c.w.root.member {
+			if c.w.root.rescuer(state, r, o.v4, o.v6) == c.w.root.member {
 				c.waiting = append(c.waiting, o)
 				found++
 			}
@@ -145,41 +154,35 @@ func (c *Rescuer) collect(ctx context.Context, state *fsm.State, dead table.Memb
 	c.w.add(RescuesBegun, found)
 }
 
-func seconds(ms int64) uint32 { return uint32(max(0, ms/1000-table.Epoch.Unix())) }
-
-// rescuer returns the member that takes an orphan: all must agree on it. 0 if nobody can: the peer's planet may not
-// list any of those that are left.
-func rescuer(state *fsm.State, r *table.Record, v4, v6 bool) (best table.MemberID) {
-	var most uint64
-	for i := range state.Members {
-		m := &state.Members[i]
-		if m.Status != fsm.StatusUp || !(v4 && published(state, m, true).IsValid() || v6 && published(state, m, false).IsValid()) {
+// rescuer returns the member that takes an orphan: all must agree on it. It is the one that steering finds best, or, where nothing is
+// known of the peer's place, one by chance. 0 if nobody can: the peer's planet may not list any of those that are left.
+func (r *Root) rescuer(state *fsm.State, rec *table.Record, v4, v6 bool) (best table.MemberID) {
+	var p steer.Peer
+	steerPeer(&p, state, rec, !v4)
+	e := r.rulesOf(state).table.Explain(&p)
+	least, most := int64(-1), uint64(0)
+	for i := range e.Members {
+		t := &e.Members[i]
+		m, ok := state.Member(table.MemberID(t.Member))
+		if !ok || m.Status != fsm.StatusUp || m.Draining() || !(v4 && listed(state, m, rec, false) || v6 && listed(state, m, rec, true)) {
 			continue
 		}
-		if h := mix(uint64(r.Address) ^ uint64(m.ID)<<48); best == 0 || h > most {
+		h := mix(uint64(rec.Address) ^ uint64(m.ID)<<48)
+		known := t.Out == steer.OutNot && (t.Measured >= 0 || t.Distance >= 0)
+		switch {
+		case known && (least < 0 || t.Cost < least):
+			best, least = m.ID, t.Cost
+		case least < 0 && !known && (best == 0 || h > most):
 			best, most = m.ID, h
 		}
 	}
 	return best
 }
 
-// published returns a member's endpoint of a family that clients find in their planet.
-func published(state *fsm.State, m *fsm.Member, v4 bool) netip.AddrPort {
-	if state.Planet == nil {
-		return netip.AddrPort{}
-	}
-	for i := range state.Planet.World.Roots {
-		root := &state.Planet.World.Roots[i]
-		if root.Identity != state.Cluster.Root {
-			continue
-		}
-		for _, e := range root.Endpoints {
-			if e.Addr().Is4() == v4 && slices.Contains(m.Endpoints, e) {
-				return e
-			}
-		}
-	}
-	return netip.AddrPort{}
+// listed reports whether the peer's planet has an endpoint of the member in a family.
+func listed(state *fsm.State, m *fsm.Member, rec *table.Record, v6 bool) bool {
+	_, ok := state.PublishedEndpoint(m, v6)
+	return ok && (rec.Planet == 0 || rec.Planet >= m.PlanetOf(v6))
 }
 
 // work does what is due: pins before further pushes before first ones.
@@ -190,6 +193,9 @@ func (c *Rescuer) work() {
 	via := c.via()
 	for o, ok := c.pinning.pop(c.w.now); ok; o, ok = c.pinning.pop(c.w.now) {
 		c.pin(o)
+	}
+	for o, ok := c.settling.pop(c.w.now); ok; o, ok = c.settling.pop(c.w.now) {
+		c.settle(c.w.root.view.State(), o)
 	}
 	for try := len(c.pushing) - 1; try >= 0; try-- {
 		for o, ok := c.pushing[try].pop(c.w.now); ok; o, ok = c.pushing[try].pop(c.w.now) {
@@ -280,7 +286,7 @@ func (c *Rescuer) redirect(o *orphan) vl1.Packet {
 	var paths [2]vl1.DirectPath
 	n := 0
 	for i, had := range [2]bool{o.v4, o.v6} {
-		if e := c.self(i == 0); had && e.IsValid() {
+		if e := c.self(i == 1); had && e.IsValid() {
 			paths[n] = vl1.DirectPath{Flags: vl1.PathRedirect, Endpoint: e}
 			n++
 		}
@@ -302,7 +308,7 @@ func (c *Rescuer) pin(o orphan) {
 		if at == nil || at.heard.Load() < o.since {
 			continue
 		}
-		to := c.self(at.addr.Addr().Is4())
+		to := c.self(!at.addr.Addr().Is4())
 		if !to.IsValid() {
 			continue
 		}
@@ -312,17 +318,40 @@ func (c *Rescuer) pin(o orphan) {
 		w.seal(at.origin, s, p)
 		w.inc(RescuePins)
 	}
-	if o.pinned++; o.pinned < pins {
-		o.due = w.now + pinAgain
+	o.due = w.now + pinAgain
+	if o.pinned++; o.pinned < fsm.RescuePins {
 		c.pinning.push(o)
+	} else {
+		o.since = w.now
+		c.settling.push(o)
+	}
+}
+
+// settle tells the log, once it has the peer here, which priority its path has now and how many pushes it had: what the next handoff
+// has to know.
+func (c *Rescuer) settle(state *fsm.State, o orphan) {
+	var r table.Record
+	if !state.Peer(o.peer, &r) {
+		return
+	}
+	told := false
+	for _, v6 := range [2]bool{false, true} {
+		if id, ok := state.Attached(&r, v6); ok && id == c.w.root.member {
+			c.steps = append(c.steps, fsm.Handoff{Address: o.peer, Step: fsm.HandoffRescued, V6: v6, From: id, Epoch: epochOf(&r, v6)})
+			told = true
+		}
+	}
+	if o.due = c.w.now + rescueTick.Milliseconds(); !told && c.w.now-o.since < settleFor {
+		c.settling.push(o)
 	}
 }
 
 // self returns the endpoint of this member that clients find in their planet.
-func (c *Rescuer) self(v4 bool) netip.AddrPort {
+func (c *Rescuer) self(v6 bool) netip.AddrPort {
 	state := c.w.root.view.State()
 	if m, ok := state.Member(c.w.root.member); ok {
-		return published(state, m, v4)
+		at, _ := state.PublishedEndpoint(m, v6)
+		return at
 	}
 	return netip.AddrPort{}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -89,6 +90,30 @@ func (c *client) push(p vl1.Packet) netip.AddrPort {
 	return paths[0].Endpoint
 }
 
+// lines are the steps of handoffs that members proposed.
+type lines struct {
+	mu  sync.Mutex // guards all
+	all []fsm.Handoff
+}
+
+// OfferHandoffs implements [packetpath.HandoffSink].
+func (n *lines) OfferHandoffs(steps []fsm.Handoff) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.all = append(n.all, steps...)
+}
+
+func (n *lines) of(a vl1.Address) (steps []fsm.Handoff) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, h := range n.all {
+		if h.Address == a {
+			steps = append(steps, h)
+		}
+	}
+	return steps
+}
+
 func (l *lab) sum(c packetpath.Counter) (n int) {
 	synctest.Wait()
 	for _, m := range l.nodes {
@@ -100,7 +125,8 @@ func (l *lab) sum(c packetpath.Counter) (n int) {
 func TestPeersOfADeadMemberAreRescued(t *testing.T) {
 	for family, form := range forms {
 		t.Run(family, func(t *testing.T) {
-			inCluster(t, 3, nil, func(l *lab) {
+			told := &lines{}
+			inCluster(t, 3, func(o *packetpath.Options) { o.Handoffs = told }, func(l *lab) {
 				other := l.rescuers()
 				c := l.clientAt(0, 1, fmt.Sprintf(form, 7)).attach()
 				l.clientAt(1, 2, fmt.Sprintf(form, 8)).attach() // not concerned
@@ -141,6 +167,10 @@ func TestPeersOfADeadMemberAreRescued(t *testing.T) {
 				}
 				if n := l.sum(packetpath.Rescued); n != 1 {
 					t.Errorf("%d rescued", n)
+				}
+				want := fsm.Handoff{Address: c.id.Address, Step: fsm.HandoffRescued, V6: family == "v6", From: saviour.id, Epoch: 1}
+				if steps := told.of(c.id.Address); len(steps) != 1 || steps[0] != want {
+					t.Errorf("the log was told %+v", steps)
 				}
 			})
 		})
