@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -57,6 +58,11 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer d.swarm.Kill()
+	var steering sync.WaitGroup
+	steered, stop := context.WithCancel(ctx)
+	steering.Go(func() { d.steer(steered) })
+	defer steering.Wait()
+	defer stop()
 	if err := d.watch(ctx); err != nil {
 		return err
 	}
@@ -75,7 +81,7 @@ func unlessStopped(ctx context.Context, err error) error {
 // startSwarm starts the clients, with the planet that the root made.
 func (d *demo) startSwarm() error {
 	args := []string{
-		"-planet", filepath.Join(d.members[0].DataDir, "planet"), "-loopback",
+		"-planet", filepath.Join(d.members[0].DataDir, "planet"), "-loopback", "-source", sources(),
 		"-clients", strconv.Itoa(d.clients), "-frame-every", "200ms",
 		"-pid", strconv.Itoa(d.members[0].Process().PID()),
 	}

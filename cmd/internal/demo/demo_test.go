@@ -46,7 +46,7 @@ func TestDemo(t *testing.T) {
 		stop bool // by what Ctrl-C does
 		want []string
 	}{
-		{"ends by itself", []string{"-duration", "6s"}, false, []string{"3 members", "metrics http://127.0.0.1:", "m3: 10 peers known"}},
+		{"ends by itself", []string{"-duration", "15s"}, false, []string{"3 members", "metrics http://127.0.0.1:", "where chance put them: ", ": 10 of 10 clients are at the member nearest to them", "m3: 10 peers known"}},
 		{"is stopped", []string{"-members", "1"}, true, []string{"stopping", "m1: "}},
 		{"kills rootd", []string{"-members", "1", "-duration", "8s", "-kill-every", "3s"}, false, []string{"killed rootd, 1: serves again", "m1: "}},
 	}

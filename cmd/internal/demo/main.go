@@ -1,5 +1,7 @@
 // Command demo is what `make run` shows: a root of three members on this machine, each with a data directory of its own,
-// a swarm of simulated clients that use it, and a live table of what they see.
+// a swarm of simulated clients that use it, and a live table of what they see. The clients are said to be in twenty cities, by
+// places of the prefixes that they have addresses of, and the members in the first of these: at which member the clients begin, and how
+// the root sends each to the nearest one, is shown in tables, too.
 //
 // It starts bin/rootd, has the others join with bin/rootctl as an operator would, runs bin/rootswarm against them, and on
 // Ctrl-C, at the end of the duration or when something fails stops all and removes the data. With -kill-every it is

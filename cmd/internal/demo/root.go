@@ -40,6 +40,9 @@ func (d *demo) startRoot(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := d.mapCities(ctx); err != nil {
+		return err
+	}
 	return d.waitPlanet(ctx)
 }
 
@@ -54,7 +57,7 @@ func (d *demo) newMember(i int) (*procs.Member, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.Args = []string{"-name", fmt.Sprintf("m%d", i+1), "-log-level", "error"}
+	m.Args = []string{"-name", fmt.Sprintf("m%d", i+1), "-log-level", "error", "-position", cities()[i].point().String()}
 	return m, nil
 }
 
