@@ -5,11 +5,13 @@ import "github.com/rootd/rootd/geo"
 // Probe returns the member by which the peer's neighbourhood should be measured next, 0 if by none: where the round trip is
 // known from the present member alone, a better one may hide behind a distance that says otherwise. It is worth it only for a
 // candidate that is not measured and that light in a straight fibre would reach the peer from, within what the present member costs
-// less the margin; of several, for the one with the least cost by distance.
+// less the margin; of several, for the one with the least cost by distance. Where no distance is known any candidate could be
+// near: so peers are steered without any database, once all have measured their neighbourhood.
 func (t *Table) Probe(p *Peer) uint16 {
-	if !t.measured || p.Unit == (geo.Unit{}) {
+	if !t.measured {
 		return 0
 	}
+	placed := p.Unit != geo.Unit{}
 	m := t.measurements(p)
 	var current int64 = -1
 	for i := range t.all {
@@ -31,11 +33,14 @@ func (t *Table) Probe(p *Peer) uint16 {
 	for i := range l.candidates {
 		c := &l.candidates[i]
 		_, _, measured := m.of(c.id)
-		if measured || !c.placed || c.planet > p.Planet || c.id == p.Current {
+		if measured || c.planet > p.Planet || c.id == p.Current {
 			continue
 		}
-		byDistance := t.arc.at(square(&c.at, &at))
-		if ideal := c.cost(byDistance * idealPercent / t.inflation); ideal+t.margin >= current {
+		byDistance, ideal := t.distance(c, &at, p, placed), int64(0)
+		if placed && c.placed {
+			ideal = byDistance * idealPercent / t.inflation
+		}
+		if c.cost(ideal)+t.margin >= current {
 			continue
 		}
 		if cost := c.cost(byDistance); cost < least {

@@ -287,3 +287,31 @@ func TestNoAllocations(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// TestProbe: whom the present member should have measure, if anybody.
+func TestProbe(t *testing.T) {
+	rtt := func(member uint16, ms uint32) geo.RTT {
+		return geo.RTT{Member: member, N: 10, Micros: ms * 1000, At: 999_000}
+	}
+	for _, c := range []struct {
+		name string
+		peer func(*steer.Peer)
+		want []uint16 // one of them
+	}{
+		{"nothing is measured", func(*steer.Peer) {}, []uint16{0}},
+		{"the near one was not", func(p *steer.Peer) { p.RTT = []geo.RTT{rtt(3, 160)} }, []uint16{1}},
+		{"it was", func(p *steer.Peer) { p.RTT = []geo.RTT{rtt(1, 150), rtt(3, 160)} }, []uint16{2}},
+		{"all were", func(p *steer.Peer) { p.RTT = []geo.RTT{rtt(1, 150), rtt(2, 155), rtt(3, 160)} }, []uint16{0}},
+		{"only others were", func(p *steer.Peer) { p.RTT = []geo.RTT{rtt(1, 150)} }, []uint16{0}},
+		{"nobody can be better", func(p *steer.Peer) { p.RTT, p.Current = []geo.RTT{rtt(1, 8)}, 1 }, []uint16{0}},
+		{"position unknown", func(p *steer.Peer) { p.RTT, p.Unit = []geo.RTT{rtt(3, 160)}, geo.Unit{} }, []uint16{1, 2}},
+		{"position unknown, and near", func(p *steer.Peer) { p.RTT, p.Unit = []geo.RTT{rtt(3, 9)}, geo.Unit{} }, []uint16{0}},
+		{"not in its planet", func(p *steer.Peer) { p.RTT, p.Planet = []geo.RTT{rtt(3, 160)}, 99 }, []uint16{0}},
+	} {
+		p := paris()
+		c.peer(&p)
+		if got := steer.Compile(steer.DefaultParams(), cluster()).Probe(&p); !slices.Contains(c.want, got) {
+			t.Errorf("%s: %d, expected one of %d", c.name, got, c.want)
+		}
+	}
+}
