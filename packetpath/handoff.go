@@ -29,6 +29,7 @@ const (
 	drainEvery    = 5_000  // the same at a member that drains
 	freshEnough   = 60_000 // ms since a peer was heard on the path of a redirect: the NAT must pass it
 	hintQueue     = 4096   // peers that wait for the mover
+	levelAfter    = 40     // s in which the other family may follow to the new member; the client has time until its next visit
 )
 
 // family is the index of an address family in a session's arrays.
@@ -110,7 +111,7 @@ func (w *worker) target(state *fsm.State, rec *table.Record, v6 bool) table.Memb
 		to = table.MemberID(w.decideFor(state, rec, v6).Target)
 	}
 	if to == 0 {
-		to = w.root.anywhere(state, rec, v6)
+		to = anywhere(state, rec, v6, w.root.member)
 	}
 	if to == 0 || state.MayHandOff(rec, v6, w.root.member, epochOf(rec, v6), to) != fsm.Accepted {
 		return 0
@@ -118,9 +119,11 @@ func (w *worker) target(state *fsm.State, rec *table.Record, v6 bool) table.Memb
 	return to
 }
 
-// levelDue reports whether the peer's path of a family is below that of the other one, so that the client will forget it.
+// levelDue reports whether the peer's path of a family is below that of the other one, so that the client will forget it, and not about
+// to be handed off itself, which lifts it as well.
 func (w *worker) levelDue(state *fsm.State, rec *table.Record, v6 bool) bool {
-	return fsm.LevelRedirects(rec, v6) > 0 && !state.HandoffUnderWay(&rec.Handoff)
+	h := &rec.Handoff
+	return fsm.LevelRedirects(rec, v6) > 0 && !state.HandoffUnderWay(h) && state.Seconds() >= h.At+levelAfter
 }
 
 func epochOf(r *table.Record, v6 bool) uint16 {
@@ -136,14 +139,14 @@ type Steer func(state *fsm.State, r *table.Record, v6 bool) table.MemberID
 
 // anywhere returns a target for a peer of a member that drains, of which steering knows nothing: one of the others, by a hash that
 // all members compute alike. 0: this member does not drain, or nobody may have the peer.
-func (r *Root) anywhere(state *fsm.State, rec *table.Record, v6 bool) (to table.MemberID) {
-	if m, ok := state.Member(r.member); !ok || !m.Draining() {
+func anywhere(state *fsm.State, rec *table.Record, v6 bool, from table.MemberID) (to table.MemberID) {
+	if m, ok := state.Member(from); !ok || !m.Draining() {
 		return 0
 	}
 	var most uint64
 	for i := range state.Members {
 		m := &state.Members[i]
-		if state.MayHandOff(rec, v6, r.member, epochOf(rec, v6), m.ID) != fsm.Accepted {
+		if state.MayHandOff(rec, v6, from, epochOf(rec, v6), m.ID) != fsm.Accepted {
 			continue
 		}
 		if h := mix(uint64(rec.Address) ^ uint64(m.ID)<<48); to == 0 || h > most {

@@ -15,8 +15,9 @@ import (
 )
 
 func newMember(e *env) *cobra.Command {
-	return group("member", "List, show, remove, promote and demote members of the cluster",
-		"A member is named by its name or its ID.", newMemberList(e), newMemberShow(e), newMemberRemove(e), newMemberPromote(e), newMemberDemote(e), newMemberAuto(e))
+	return group("member", "List, show, drain, remove, promote and demote members of the cluster",
+		"A member is named by its name or its ID.", newMemberList(e), newMemberShow(e), newMemberRemove(e), newMemberPromote(e), newMemberDemote(e), newMemberAuto(e),
+		newMemberDrain(e), newMemberUndrain(e))
 }
 
 // ask runs f with a client, and with the time that a request gets.
@@ -66,7 +67,7 @@ func (e *env) printMembers(m *admin.Members) {
 		if o.AppliedIndex > 0 {
 			applied, lag = count(o.AppliedIndex), count(o.Lag)
 		}
-		t.row(name, strconv.Itoa(int(o.ID)), o.Status, orDash(o.Role), orDash(o.Version), orDash(o.Address), orDash(joinAddrs(o.Endpoints)),
+		t.row(name, strconv.Itoa(int(o.ID)), statusText(o), orDash(o.Role), orDash(o.Version), orDash(o.Address), orDash(joinAddrs(o.Endpoints)),
 			strconv.Itoa(int(o.Epoch)), applied, lag, ago(e.now(), o.LastReport))
 	}
 	t.flush()
@@ -76,6 +77,14 @@ func (e *env) printMembers(m *admin.Members) {
 	case !m.Quorum:
 		e.note("! the leader %s does not hear from a majority of voters", m.Leader)
 	}
+}
+
+// statusText is a member's status, and whether it drains.
+func statusText(m *admin.Member) string {
+	if m.Drain != "" {
+		return m.Status + " " + m.Drain
+	}
+	return m.Status
 }
 
 func newMemberShow(e *env) *cobra.Command {
@@ -126,7 +135,7 @@ func (e *env) printMember(m *admin.Member) {
 	}
 	pairs := []string{
 		"member", fmt.Sprintf("%s, ID %d", m.Name, m.ID),
-		"status", m.Status + ", last report " + ago(e.now(), m.LastReport),
+		"status", statusText(m) + ", last report " + ago(e.now(), m.LastReport),
 		"role", orDash(m.Role) + voteWanted(m),
 		"version", fmt.Sprintf("%s, feature level %d", orDash(m.Version), m.Feature),
 		"address", orDash(m.Address),

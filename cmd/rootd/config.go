@@ -78,6 +78,7 @@ type CryptoConfig struct {
 // PeersConfig is about how many peers are remembered and for how long.
 type PeersConfig struct {
 	KeepWarm    time.Duration // ECHO on a path that was silent this long; 0 = never
+	DrainAtStop time.Duration // how long a member that is told to stop hands its peers off first; 0 = not at all
 	MaxSessions int           // peers with live soft state at this member
 	HugePages   bool          // ask the kernel for huge pages for the table
 }
@@ -148,7 +149,7 @@ func DefaultConfig() Config {
 		UDP:     UDPConfig{ReceiveBuffer: 8 << 20, SendBuffer: 8 << 20, Offload: true},
 		Crypto:  CryptoConfig{},
 		Peers: PeersConfig{
-			KeepWarm: 25 * time.Second, MaxSessions: 1_000_000, HugePages: true,
+			KeepWarm: 25 * time.Second, DrainAtStop: 10 * time.Second, MaxSessions: 1_000_000, HugePages: true,
 		},
 		Limits: LimitsConfig{
 			NewIdentityRate: 10, NewIdentityBurst: 100, RekeyRate: 500, RekeyBurst: 5000, ValidationQueue: 1024,

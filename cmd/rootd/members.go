@@ -67,6 +67,7 @@ func (s source) member(state *fsm.State, o *fsm.Member, leader string) admin.Mem
 		ID: uint16(o.ID), Name: o.Name, Status: state.StatusOf(o.ID).String(), Version: o.Version, Feature: o.Feature,
 		Vote: o.Vote.String(), Priority: o.Priority, Address: o.Address, Endpoints: o.Endpoints, Epoch: o.Epoch, Joined: millis(o.Joined), Up: millis(o.Up), LastReport: millis(o.LastReport),
 	}
+	a.Drain = drainStates[o.Drain]
 	if o.KeyHash != (fsm.KeyHash{}) {
 		a.KeyHash = hex.EncodeToString(o.KeyHash[:])
 	}

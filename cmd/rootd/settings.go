@@ -46,6 +46,7 @@ func settings() []setting {
 		{"crypto.aes", "Encrypt with AES-GMAC-SIV for clients whose HELLO allows it; it is understood either way, and all members must agree.", nil, func(c *Config) any { return &c.Crypto.AES }},
 
 		{"peers.keep_warm", "Send a small ECHO to a peer whose path was silent this long, so that its NAT stays open; 0s never does.", durationOrZero("5s", "10m"), func(c *Config) any { return &c.Peers.KeepWarm }},
+		{"peers.drain_at_stop", "Before it stops, hand peers off to other members for as long as this at most; 0s stops at once.", durationOrZero("1s", "10m"), func(c *Config) any { return &c.Peers.DrainAtStop }},
 		{"peers.max_sessions", "Peers with a live session at this member; new ones beyond are refused until silent ones have expired.", between(1, 1<<30), func(c *Config) any { return &c.Peers.MaxSessions }},
 		{"peers.huge_pages", "Ask the kernel for huge pages for the table of peers.", nil, func(c *Config) any { return &c.Peers.HugePages }},
 

@@ -17,6 +17,7 @@ const (
 // windDown does what a member that was told to stop owes the others while it still serves clients.
 func (m *member) windDown(ctx context.Context) {
 	if len(m.othersUp()) > 0 {
+		m.drainFirst(ctx)
 		m.handOver(ctx)
 	}
 }

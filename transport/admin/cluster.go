@@ -96,6 +96,7 @@ type Member struct {
 	ID           uint16           `json:"id"`
 	Name         string           `json:"name"`
 	Status       string           `json:"status"`
+	Drain        string           `json:"drain,omitempty"` // as of [Drain.State]
 	Role         string           `json:"role"`
 	Vote         string           `json:"vote"`     // wanted: auto, voter, standby
 	Priority     uint8            `json:"priority"` // as leader: the voter with the greatest should lead

@@ -52,6 +52,9 @@ func NewServer(source Source, log *slog.Logger) *Server {
 	if c, ok := source.(Cluster); ok {
 		s.clusterRoutes(c)
 	}
+	if d, ok := source.(Drains); ok {
+		s.drains(d)
+	}
 	if o, ok := source.(Operations); ok {
 		s.operationRoutes(o)
 	}

@@ -65,6 +65,7 @@ func (m *Member) Start() error {
 		"-endpoints", m.UDP.String(),
 		"-http-listen", m.HTTP.String(),
 		"-cluster-listen", m.Cluster.String(),
+		"-peers-drain-at-stop", "0s",
 	}, m.Args...)
 	p, err := Start(Command{Path: m.Binary, Args: args, Tee: m.Tee})
 	if err != nil {

@@ -258,7 +258,7 @@ func TestMemberLives(t *testing.T) {
 		if err := m.WaitReady(deadline(t)); err != nil {
 			t.Fatal(err)
 		}
-		want := fmt.Sprintf("-data-dir %s -listen %s -endpoints %[2]s -http-listen %s -cluster-listen %s -log-level debug\n", m.DataDir, m.UDP, m.HTTP, m.Cluster)
+		want := fmt.Sprintf("-data-dir %s -listen %s -endpoints %[2]s -http-listen %s -cluster-listen %s -peers-drain-at-stop 0s -log-level debug\n", m.DataDir, m.UDP, m.HTTP, m.Cluster)
 		if got := m.Process().Output(); got != want {
 			t.Errorf("flags %q, want %q", got, want)
 		}
