@@ -29,6 +29,7 @@ const (
 	drainEvery    = 5_000  // the same at a member that drains
 	freshEnough   = 60_000 // ms since a peer was heard on the path of a redirect: the NAT must pass it
 	hintQueue     = 4096   // peers that wait for the mover
+	lookAfter     = 90     // s since a push in which a peer is looked at often
 	levelAfter    = 40     // s in which the other family may follow to the new member; the client has time until its next visit
 )
 
@@ -89,6 +90,9 @@ func (w *worker) consider(s *session) {
 	rec := &w.rec
 	if len(state.Members) < 2 || !state.Peer(s.id.Address, rec) {
 		return
+	}
+	if at := rec.Handoff.At; at != 0 && state.Seconds() < at+lookAfter {
+		s.considered.Store(w.now + drainEvery) // its other family may have to follow
 	}
 	for _, v6 := range [2]bool{false, true} {
 		at := s.family(v6).Load()
