@@ -28,6 +28,7 @@ type fakeCluster struct {
 	keys      map[join.TokenID][32]byte // of who used it
 	settings  []admin.Setting
 	operators []admin.Operator
+	rotation  int    // steps taken
 	address   string // of the join server
 	state     *fakeState
 	polls     int // of Members, by the machine that has joined

@@ -182,6 +182,7 @@ func newRoot(e *env) *cobra.Command {
 		newMember(e),
 		newToken(e),
 		newOperator(e),
+		newCA(e),
 		newLeader(e),
 		newConfig(e),
 		newUpgrade(e),

@@ -78,3 +78,45 @@ func (c *fakeCluster) asker(conn net.Conn) (admin.Caller, bool) {
 	o, ok := c.operator(key)
 	return admin.Caller{Name: o.Name, ReadOnly: o.ReadOnly}, ok
 }
+
+var _ admin.CA = (*fakeMember)(nil)
+
+// CAStatus implements [admin.CA] for m1, m2 and m3, which is down.
+func (s *fakeMember) CAStatus(context.Context) (*admin.CAStatus, error) {
+	c := s.cluster
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	const before, after = "sha256:0123456789abcdef00", "sha256:fedcba987654321000"
+	made := time.Unix(1700000000, 0)
+	st := &admin.CAStatus{CAs: []admin.CAInfo{{Fingerprint: before, Made: made, Expires: made.Add(pki.AuthorityLife)}}}
+	m := admin.CAMember{Name: "m1", Certificate: before, Expires: made, Trusts: []string{before}, Signs: before}
+	if c.rotation > 0 {
+		st.CAs = append(st.CAs, admin.CAInfo{Fingerprint: after, Made: made, Expires: made.Add(pki.AuthorityLife)})
+		st.Step, st.Next = []string{"", "renew", "forget", ""}[c.rotation], after
+		m.Trusts = append(m.Trusts, after)
+	}
+	if c.rotation > 1 {
+		m.Certificate, m.Signs = after, after
+	}
+	if c.rotation > 2 {
+		st.CAs, st.Next, m.Trusts = st.CAs[1:], "", m.Trusts[1:]
+	}
+	st.Members = []admin.CAMember{m}
+	if s.broken {
+		st.Members = append(st.Members, admin.CAMember{Name: "m3", Error: "member m3: connection refused"})
+	}
+	return st, nil
+}
+
+func (s *fakeMember) RotateCA(ctx context.Context, o admin.RotateOptions) (*admin.CAStatus, error) {
+	s.cluster.mu.Lock()
+	switch {
+	case s.broken:
+		s.cluster.mu.Unlock()
+		return nil, &admin.Error{Status: 409, Why: "not all members can be asked", Hint: "start it"}
+	case s.cluster.rotation < 3 && (s.cluster.rotation > 0 || o.Begin):
+		s.cluster.rotation++
+	}
+	s.cluster.mu.Unlock()
+	return s.CAStatus(ctx)
+}

@@ -161,7 +161,7 @@ func (a admitter) check(ctx context.Context, r *join.Request, note func(string))
 func (a admitter) admit(ctx context.Context, r *join.Request) (*join.Offer, error) {
 	m := a.c.m
 	s := m.fsm.View().State()
-	if a.c.authority == nil {
+	if a.c.signer() == nil {
 		return nil, &join.Refusal{Code: join.CodeUnavailable, Why: "the leader does not keep the key of the cluster's CA", Way: "move leadership to a member that does: rootctl leader transfer"}
 	}
 	if refusal := differs(s, r); refusal != nil {
@@ -182,16 +182,16 @@ func (a admitter) admit(ctx context.Context, r *join.Request) (*join.Offer, erro
 		return nil, refusalOf(fsm.ErrMemberRemoved) // meanwhile
 	}
 	id := pki.MemberID(o.ID)
-	chain, err := a.c.authority.Sign(r.CSR, pki.Member{Cluster: a.c.authority.Cluster(), Epoch: pki.Epoch(s.Cluster.Epoch), ID: id, Name: o.Name}, time.Now(), 0)
+	chain, err := a.c.signer().Sign(r.CSR, pki.Member{Cluster: a.c.signer().Cluster(), Epoch: pki.Epoch(s.Cluster.Epoch), ID: id, Name: o.Name}, time.Now(), 0)
 	if err != nil {
 		return nil, err
 	}
-	authority, err := a.c.authority.PEM()
+	authority, err := a.c.signer().PEM()
 	if err != nil {
 		return nil, err
 	}
 	offer := &join.Offer{
-		Member: id, Cluster: a.c.authority.Cluster(), ClusterName: s.Cluster.Name, Chain: chain, Bundle: a.c.keychain.Load().Bundle.PEM(),
+		Member: id, Cluster: a.c.signer().Cluster(), ClusterName: s.Cluster.Name, Chain: chain, Bundle: a.c.keychain.Load().Bundle.PEM(),
 		Planet: m.dir.PlanetRaw, Members: joinMembers(s), Identity: join.Hide([]byte(m.dir.Identity.SecretString())), Authority: join.Hide(authority),
 	}
 	if s.Planet != nil {

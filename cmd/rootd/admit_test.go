@@ -59,7 +59,8 @@ func TestRenewNow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cluster{m: &member{dir: dir, log: slog.New(slog.DiscardHandler)}, keychain: chain, authority: dir.Authority}
+	c := &cluster{m: &member{dir: dir, log: slog.New(slog.DiscardHandler)}, keychain: chain}
+	c.rotation.authority.Store(dir.Authority)
 	first := chain.Load().Credential.Self()
 	step := func(what string, now time.Time, wantNew bool) {
 		t.Helper()
@@ -74,7 +75,7 @@ func TestRenewNow(t *testing.T) {
 		if after.KeyHash != first.KeyHash || after.ID != first.ID || after.Name != first.Name {
 			t.Errorf("%s: became %v", what, after)
 		}
-		if !now.Before(after.NotAfter) && c.authority != nil {
+		if !now.Before(after.NotAfter) && c.signer() != nil {
 			t.Errorf("%s: expired since %v", what, after.NotAfter)
 		}
 	}
@@ -82,9 +83,9 @@ func TestRenewNow(t *testing.T) {
 	step("fresh", now, false)
 	step("old", now.Add(25*24*time.Hour), true)
 	expired := now.Add(90 * 24 * time.Hour)
-	c.authority = nil
+	c.rotation.authority.Store(nil)
 	step("expired, the CA's key is elsewhere", expired, false)
-	c.authority = dir.Authority
+	c.rotation.authority.Store(dir.Authority)
 	step("expired", expired, true)
 	stored, err := datadir.Read(dir.Path)
 	if err != nil {

@@ -49,7 +49,7 @@ type cluster struct {
 	m          *member
 	address    string // host:port as others dial it
 	keychain   *pki.Keychain
-	authority  *pki.Authority // nil: the CA's key is not kept here
+	rotation   rotation
 	mux        *mux.Mux
 	server     *rpc.Server
 	caller     *rpc.Caller
@@ -93,7 +93,7 @@ func (s *clusterSockets) close() {
 // which a member that is told to stop still needs for a moment.
 func newCluster(ctx context.Context, m *member, s *clusterSockets) (*cluster, error) {
 	c := &cluster{m: m, address: m.clusterAddress(s.tcp.Addr()), expelled: make(chan error, 1)}
-	c.authority = m.dir.Authority
+	c.rotation.authority.Store(m.dir.Authority)
 	var err error
 	if c.keychain, err = pki.NewKeychain(m.dir.Keys); err != nil {
 		return nil, err
@@ -139,6 +139,7 @@ func newCluster(ctx context.Context, m *member, s *clusterSockets) (*cluster, er
 	c.server.Handle(callProbe, c.handleProbe)
 	c.server.Handle(callCheck, c.handleCheck)
 	c.server.Handle(callAdmit, c.handleAdmit)
+	c.server.Handle(callCA, c.handleCA)
 	c.server.Handle(callHash, c.handleHash)
 	c.server.HandleStream(callState, c.handleState)
 	c.server.Handle(callSteering, c.handleSteering)
@@ -149,7 +150,7 @@ func newCluster(ctx context.Context, m *member, s *clusterSockets) (*cluster, er
 		return nil, err
 	}
 	if c.renewer, err = pki.NewRenewer(pki.RenewerOptions{
-		Keychain: c.keychain, Ask: c.askRenewal, Save: m.dir.SaveKeys, Logger: m.log,
+		Keychain: c.keychain, Ask: c.askRenewal, Save: c.saveKeys, Logger: m.log,
 	}); err != nil {
 		return nil, err
 	}

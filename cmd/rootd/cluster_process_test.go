@@ -184,7 +184,19 @@ func TestCluster(t *testing.T) {
 	for _, part := range []struct {
 		name string
 		run  func(*fleet, *vl1.World, *device)
-	}{{"steering", (*fleet).explained}, {"positions", (*fleet).located}, {"leader killed", (*fleet).leaderKilled}, {"leader stopped", (*fleet).leaderStopped}, {"archives", (*fleet).archived}, {"no quorum", (*fleet).noQuorum}, {"votes", (*fleet).votes}, {"operators", (*fleet).operators}, {"planet by hand", (*fleet).planetByHand}, {"removed", (*fleet).removed}} {
+	}{
+		{"steering", (*fleet).explained},
+		{"positions", (*fleet).located},
+		{"leader killed", (*fleet).leaderKilled},
+		{"leader stopped", (*fleet).leaderStopped},
+		{"archives", (*fleet).archived},
+		{"no quorum", (*fleet).noQuorum},
+		{"votes", (*fleet).votes},
+		{"operators", (*fleet).operators},
+		{"planet by hand", (*fleet).planetByHand},
+		{"CA rotated", (*fleet).rotated},
+		{"removed", (*fleet).removed},
+	} {
 		ok := t.Run(part.name, func(t *testing.T) {
 			sub := *f
 			sub.T = t

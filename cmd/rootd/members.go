@@ -181,7 +181,7 @@ func (s source) CreateToken(ctx context.Context, r admin.TokenRequest) (*admin.N
 			addresses = append(addresses, o.Address)
 		}
 	}
-	ca := m.cluster.keychain.Load().Bundle.Fingerprints()[0]
+	ca := m.cluster.keychain.Load().Credential.Self().CA
 	t, err := join.NewToken(ca, time.Now().Add(life), addresses...)
 	if err != nil {
 		return nil, err

@@ -69,13 +69,13 @@ func (s source) CreateOperator(ctx context.Context, r admin.OperatorRequest) (*a
 	switch {
 	case m.cluster == nil:
 		return nil, refused(what, "this member has no cluster port (cluster.listen is off)", "set cluster.listen and restart rootd")
-	case m.cluster.authority == nil:
+	case m.cluster.signer() == nil:
 		return nil, refused(what, "this member does not keep the CA's key", "run it on a member that does (ca.key in its data directory)")
 	case life < time.Minute || life > pki.OperatorLifeMax:
 		return nil, refused(what, fmt.Sprintf("a life of %v is not between a minute and %v", life, pki.OperatorLifeMax), "")
 	}
 	now := time.Now()
-	chain, err := m.cluster.authority.SignOperator(r.Request, r.Name, now, life)
+	chain, err := m.cluster.signer().SignOperator(r.Request, r.Name, now, life)
 	if err != nil {
 		return nil, refused(what, err.Error(), "")
 	}

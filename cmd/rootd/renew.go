@@ -18,10 +18,10 @@ type renewAnswer struct {
 
 // handleRenew signs a new certificate for a member that asks over a connection made with its old one.
 func (c *cluster) handleRenew(_ context.Context, from pki.Peer, request []byte) ([]byte, error) {
-	if c.authority == nil {
+	if c.signer() == nil {
 		return nil, &rpc.Error{Code: "no_authority", Text: "this member does not keep the CA's key"}
 	}
-	chain, err := c.authority.Sign(request, from.Member, time.Now(), 0)
+	chain, err := c.signer().Sign(request, from.Member, time.Now(), 0)
 	if err != nil {
 		return nil, err
 	}
@@ -32,7 +32,7 @@ func (c *cluster) handleRenew(_ context.Context, from pki.Peer, request []byte) 
 // nobody could be asked, and the first member may be the only one. Any other start leaves it to the renewer.
 func (c *cluster) renewNow(now time.Time) error {
 	k := c.keychain.Load()
-	if c.authority == nil || now.Before(k.Credential.RenewAt()) {
+	if c.signer() == nil || now.Before(k.Credential.RenewAt()) {
 		return nil
 	}
 	request, err := pki.NewRequest(k.Credential.Key())
@@ -40,7 +40,7 @@ func (c *cluster) renewNow(now time.Time) error {
 		return err
 	}
 	self := k.Credential.Self()
-	chain, err := c.authority.Sign(request, self.Member, now, 0)
+	chain, err := c.signer().Sign(request, self.Member, now, 0)
 	if err != nil {
 		return err
 	}
@@ -50,17 +50,14 @@ func (c *cluster) renewNow(now time.Time) error {
 	if !k.Bundle.Has(k.Credential.Self().CA) {
 		return nil // in the middle of a rotation of the CA
 	}
-	if err := c.m.dir.SaveKeys(k); err != nil {
-		return err
-	}
 	c.m.log.Info("certificate renewed", "expires", k.Credential.Self().NotAfter)
-	return c.keychain.Swap(k)
+	return c.useKeys(k)
 }
 
 // askRenewal gets this member a new certificate: by its own CA key, or from the first member that has it.
 func (c *cluster) askRenewal(ctx context.Context, request []byte) ([]byte, *pki.Bundle, error) {
-	if c.authority != nil {
-		chain, err := c.authority.Sign(request, c.mux.Self().Member, time.Now(), 0)
+	if c.signer() != nil {
+		chain, err := c.signer().Sign(request, c.mux.Self().Member, time.Now(), 0)
 		return chain, c.keychain.Load().Bundle, err
 	}
 	errs := []error{errors.New("no other member")}

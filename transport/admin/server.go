@@ -58,6 +58,9 @@ func NewServer(source Source, log *slog.Logger) *Server {
 	if o, ok := source.(Operations); ok {
 		s.operationRoutes(o)
 	}
+	if c, ok := source.(CA); ok {
+		s.caRoutes(c)
+	}
 	if o, ok := source.(Operators); ok {
 		s.operatorRoutes(o)
 	}

@@ -34,6 +34,27 @@ func (d *Dir) SaveKeys(k pki.Keys) error {
 
 // SaveAuthority stores the CA that new certificates are signed with, as its rotation needs it.
 func (d *Dir) SaveAuthority(a *pki.Authority) error {
+	if err := d.writeAuthority(FileCAKey, a); err != nil {
+		return err
+	}
+	d.Authority = a
+	return nil
+}
+
+// SaveNext stores the CA that a rotation is about to put in place; nil forgets it.
+func (d *Dir) SaveNext(a *pki.Authority) error {
+	if a == nil {
+		if err := os.Remove(filepath.Join(d.Path, FileCANext)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove %s: %w", FileCANext, err)
+		}
+	} else if err := d.writeAuthority(FileCANext, a); err != nil {
+		return err
+	}
+	d.Next = a
+	return nil
+}
+
+func (d *Dir) writeAuthority(name string, a *pki.Authority) error {
 	if a.Cluster() != d.Meta.cluster() {
 		return fmt.Errorf("store %v: this is cluster %s", a, d.Meta.Cluster)
 	}
@@ -41,10 +62,9 @@ func (d *Dir) SaveAuthority(a *pki.Authority) error {
 	if err != nil {
 		return err
 	}
-	if err := WriteFile(filepath.Join(d.Path, FileCAKey), b, 0o600); err != nil {
-		return fmt.Errorf("write %s: %w", FileCAKey, err)
+	if err := WriteFile(filepath.Join(d.Path, name), b, 0o600); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
 	}
-	d.Authority = a
 	return nil
 }
 
@@ -194,7 +214,10 @@ func readNodeKey(path string) (*pki.Key, error) {
 
 // readAuthority returns nil without an error if the CA's key is kept elsewhere. A zero cluster means any.
 func readAuthority(path string, cluster pki.ClusterID) (*pki.Authority, error) {
-	file := filepath.Join(path, FileCAKey)
+	return readAuthorityFile(filepath.Join(path, FileCAKey), cluster)
+}
+
+func readAuthorityFile(file string, cluster pki.ClusterID) (*pki.Authority, error) {
 	b, err := ReadSecret(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil //nolint:nilnil // no key here is a fine answer

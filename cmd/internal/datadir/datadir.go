@@ -7,6 +7,7 @@
 //	planet.key        0600  the planet's signing key; may be kept elsewhere instead
 //	ca.pem            0644  the certificate authorities that members of this cluster trust
 //	ca.key            0600  the cluster's authority with its private key: who has it can make members
+//	ca-next.key       0600  the same of the authority that takes its place, while it is rotated
 //	node.pem          0644  this member's certificate, and that of the authority that signed it
 //	node.key          0600  this member's private key; it never leaves this directory
 //	join.json         0644  a join was begun here and is not finished; no root may be made here
@@ -53,6 +54,7 @@ const (
 	FileKey     = "planet.key"
 	FileCA      = "ca.pem"
 	FileCAKey   = "ca.key"
+	FileCANext  = "ca-next.key"
 	FileNode    = "node.pem"
 	FileNodeKey = "node.key"
 	FileJoin    = "join.json"
@@ -150,6 +152,7 @@ type Dir struct {
 	SigningKey *vl1.SigningKey // nil: kept elsewhere
 	Keys       pki.Keys        // certificate and CAs; zero after Read where an older version made the directory
 	Authority  *pki.Authority  // nil: kept elsewhere
+	Next       *pki.Authority  // that a rotation is about to put in its place; nil: there is none
 	Created    bool            // by this call of Create
 	Warnings   []string        // of Create: what the operator should know, one sentence each
 
@@ -278,6 +281,9 @@ func Read(path string) (*Dir, error) {
 		return nil, err
 	}
 	if d.Authority, err = readAuthority(path, d.Meta.cluster()); err != nil {
+		return nil, err
+	}
+	if d.Next, err = readAuthorityFile(filepath.Join(path, FileCANext), d.Meta.cluster()); err != nil {
 		return nil, err
 	}
 	if d.Meta.Member != 0 {
