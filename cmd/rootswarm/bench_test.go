@@ -75,6 +75,7 @@ func newBenchSwarm(b testing.TB, clients int, fresh uint32) *benchSwarm {
 	}}}
 	w := &benchSwarm{wire: newBatch()}
 	s := newShard(nil, time.Now())
+	s.ports, s.sockOf = []uint16{20_000}, map[uint16]uint8{20_000: 0}
 	s.outs = []outbox{{sender: w, msgs: newBatch()}}
 	s.traffic = &traffic{network: 1, start: time.Now(), fresh: fresh}
 	s.sources = []*source{{prefix: netip.MustParsePrefix("127.64.0.0/10")}}

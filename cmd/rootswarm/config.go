@@ -43,13 +43,16 @@ type config struct {
 	mix        []share
 	seed       uint64
 
-	source   []netip.Prefix
-	ports    int
-	shards   int
-	poll     time.Duration
-	perNode  int
-	loopback bool
-	relay    bool
+	source []netip.Prefix
+	ports  int
+	shards int
+	poll   time.Duration
+	nats   []natShare
+
+	natTimeout time.Duration
+	perNode    int
+	loopback   bool
+	relay      bool
 
 	frameEvery time.Duration
 	frameSize  int
@@ -78,7 +81,7 @@ type share struct {
 
 func parseFlags(args []string, stderr io.Writer) (*config, error) {
 	var c config
-	var planet, endpoints, mix, source, network string
+	var planet, endpoints, mix, source, network, nats string
 	fs := flag.NewFlagSet("rootswarm", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	fs.Usage = func() { fmt.Fprint(stderr, usage); fs.PrintDefaults() }
@@ -91,7 +94,9 @@ func parseFlags(args []string, stderr io.Writer) (*config, error) {
 	fs.StringVar(&mix, "mix", "1.14", "client families and their weights: `name=n,...`; names: "+familyNames())
 	fs.Uint64Var(&c.seed, "seed", 1, "seed of everything random in the clients")
 	fs.StringVar(&source, "source", "127.64.0.0/10", "local `prefix,...` of the clients, who take addresses from them in turn; all of a prefix must be local to this machine. A lone address is shared by all who take it. Addresses decide where clients sit, for roots that look that up")
-	fs.IntVar(&c.ports, "ports", 4, "number of local UDP ports, shared by the clients")
+	fs.IntVar(&c.ports, "ports", 0, "number of local UDP ports, shared by the clients; 0: as many as they need")
+	fs.StringVar(&nats, "nat", "none", "kinds of NATs before the clients and their weights: `kind=n,...`; none, full-cone, address-restricted, port-restricted, symmetric")
+	fs.DurationVar(&c.natTimeout, "nat-timeout", 30*time.Second, "silence after which a NAT forgets a mapping")
 	fs.DurationVar(&c.poll, "poll", time.Millisecond, "time between two looks at the sockets and the clock, by which latencies are rounded up")
 	fs.IntVar(&c.shards, "shards", 1, "number of independent parts that the clients are split into; each needs a core under full load")
 	fs.IntVar(&c.perNode, "client-sockets", 2, "sockets of one client")
@@ -123,7 +128,7 @@ func parseFlags(args []string, stderr io.Writer) (*config, error) {
 	if !c.listOnly {
 		bad = c.setPlanet(planet, endpoints)
 	}
-	err := errors.Join(bad, c.setMix(mix), c.setNumbers(source, network),
+	err := errors.Join(bad, c.setMix(mix), c.setNATs(nats), c.setNumbers(source, network),
 		check(fs.NArg() == 0, "unexpected argument %q", fs.Arg(0)),
 	)
 	if err != nil {
@@ -152,6 +157,9 @@ func (c *config) setNumbers(source, network string) (err error) {
 	}
 	if c.network, err = strconv.ParseUint(network, 16, 64); err != nil {
 		errs = append(errs, fmt.Errorf("-network: %w", err))
+	}
+	if c.ports == 0 {
+		c.ports = max(c.shards, 1) * c.portsOf()
 	}
 	return errors.Join(append(errs,
 		check(c.clients > 0, "-clients %d: need at least one", c.clients),

@@ -9,6 +9,7 @@ import (
 // counters are one shard's, read under its lock.
 type counters struct {
 	sent, received, unsent, stray            uint64
+	filtered                                 uint64 // of stray: by NATs
 	framesSent, framesReceived, framesDirect uint64
 	online                                   int
 	notices                                  [32]uint64
@@ -20,6 +21,7 @@ func (c *counters) merge(o *counters) {
 	c.received += o.received
 	c.unsent += o.unsent
 	c.stray += o.stray
+	c.filtered += o.filtered
 	c.framesSent += o.framesSent
 	c.framesReceived += o.framesReceived
 	c.framesDirect += o.framesDirect
@@ -37,7 +39,8 @@ type Report struct {
 	Seconds      float64 `json:"seconds"` // the measured part
 	Sent         uint64  `json:"datagrams_sent"`
 	Received     uint64  `json:"datagrams_received"`
-	Unsent       uint64  `json:"datagrams_unsent"` // refused by the local kernel
+	Unsent       uint64  `json:"datagrams_unsent"`   // refused by the local kernel
+	Filtered     uint64  `json:"datagrams_filtered"` // by the clients' NATs
 	FramesSent   uint64  `json:"frames_sent"`
 	FramesGot    uint64  `json:"frames_received"`
 	FramesDirect uint64  `json:"frames_direct"` // received without a relay
@@ -62,10 +65,11 @@ type Report struct {
 	RootCPU      float64 `json:"root_cpu_seconds,omitempty"` // of -pid
 
 	Families map[string]int `json:"families"`
+	NATs     map[string]int `json:"nats"`
 }
 
 func (r *Report) fill(c *counters, clients []client.Stats, outages *hist) {
-	r.Sent, r.Received, r.Unsent = c.sent, c.received, c.unsent
+	r.Sent, r.Received, r.Unsent, r.Filtered = c.sent, c.received, c.unsent, c.filtered
 	r.FramesSent, r.FramesGot, r.FramesDirect = c.framesSent, c.framesReceived, c.framesDirect
 	if c.framesSent > 0 {
 		r.FramesLost = 1 - min(float64(c.framesReceived)/float64(c.framesSent), 1)

@@ -112,6 +112,14 @@ func (r *Report) print(w io.Writer) {
 	row("outage", "longest %d ms, p99 of clients %d ms", r.Outage, r.OutageP99)
 	row("requests", "%d HELLO, %d ECHO, %d WHOIS; %d OK", r.Hellos, r.Echoes, r.Whoises, r.OKs)
 	row("from roots", "%d RENDEZVOUS, %d redirects, %d resets, %d planets", r.Rendezvous, r.Redirects, r.Resets, r.Planets)
+	if len(r.NATs) > 0 {
+		var kinds []string
+		for n, k := range r.NATs {
+			kinds = append(kinds, fmt.Sprintf("%d %s", k, n))
+		}
+		slices.Sort(kinds)
+		row("NATs", "%s; %d datagrams filtered", strings.Join(kinds, ", "), r.Filtered)
+	}
 	row("datagrams", "%d sent, %d received, %d refused by the kernel, %d with a bad MAC", r.Sent, r.Received, r.Unsent, r.BadMAC)
 	if r.Seconds > 0 {
 		root := ""

@@ -48,7 +48,7 @@ func (s *shard) act(m *member, a action) error {
 	case "rebind":
 		s.move(m)
 	case "roam":
-		m.addr = s.sources[m.source].deal()
+		m.settle(s.sources[m.source].deal())
 		s.move(m)
 	case "storm":
 		m.opts.Planet = m.c.Planet()
@@ -66,8 +66,13 @@ func (s *shard) act(m *member, a action) error {
 	return nil
 }
 
-// move puts a client on other sockets of the shard: new ports. What still comes to the old ones is lost.
+// move puts a client on other sockets of the shard, or makes its NAT forget: new ports. What still comes to the old ones
+// is lost.
 func (s *shard) move(m *member) {
+	if m.nat != nil {
+		m.nat.Forget()
+		return
+	}
 	m.shift++
 	s.place(m)
 }

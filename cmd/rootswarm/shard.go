@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/rootd/rootd/cmd/internal/client"
+	"github.com/rootd/rootd/cmd/internal/client/sim"
 	"github.com/rootd/rootd/packetpath/udp"
 	"github.com/rootd/rootd/packetpath/vl1"
 )
@@ -21,6 +22,8 @@ const batch = 64
 // state, for those who look at it or change it from outside; it is taken once per round.
 type shard struct {
 	conns   []udp.Conn
+	ports   []uint16            // of conns
+	sockOf  map[uint16]uint8    // index into conns, by port
 	roots   map[netip.Addr]bool // the only addresses that blocked clients reach; nil: not blocked
 	sources []*source           // of the clients' addresses
 
@@ -53,6 +56,7 @@ type member struct {
 	asleep int64      // until this time, ms
 	at     int        // index in shard.timers
 	addr   netip.Addr // that it sends from
+	nat    *sim.NAT   // nil: none
 	socks  [8]uint8   // index into shard.conns for each of the client's sockets
 	locals uint8      // how many of socks are used
 	shift  uint8      // by how many places socks were moved on
@@ -63,8 +67,10 @@ type member struct {
 }
 
 func newShard(conns []udp.Conn, now time.Time) *shard {
-	s := &shard{conns: conns, in: newBatch(), byAddr: make(map[vl1.Address]*member), base: now}
-	for _, c := range conns {
+	s := &shard{conns: conns, in: newBatch(), byAddr: make(map[vl1.Address]*member), sockOf: make(map[uint16]uint8), base: now}
+	for i, c := range conns {
+		s.ports = append(s.ports, c.LocalAddr().Port())
+		s.sockOf[s.ports[i]] = uint8(i)
 		s.outs = append(s.outs, newOutbox(c))
 		s.gaps = append(s.gaps, gap{length: 1})
 	}
@@ -86,7 +92,10 @@ func (s *shard) add(m *member, start int64) {
 	m.c.SetLabel(len(s.members))
 	m.source = len(s.members) % len(s.sources)
 	m.locals = uint8(m.c.Locals())
-	m.addr = s.sources[m.source].deal()
+	if m.nat != nil {
+		m.nat.First = len(s.members)
+	}
+	m.settle(s.sources[m.source].deal())
 	s.place(m)
 	s.members = append(s.members, m)
 	s.current = m
@@ -108,7 +117,7 @@ func (s *shard) send(c *client.Client, from client.Socket, to netip.AddrPort, _ 
 	if x.c != c {
 		x = s.members[c.Label()]
 	}
-	o := &s.outs[x.socks[from]]
+	o := &s.outs[s.outward(x, int(from), to)]
 	if o.n == len(o.msgs) {
 		s.flush(o)
 	}
@@ -151,15 +160,17 @@ func (s *shard) receive(sock uint8, m *udp.Message, to *member) {
 		s.count.stray++
 		return
 	}
-	s.current = to
-	for k := range to.locals {
-		if to.socks[k] == sock {
-			to.c.Receive(&s.env, client.Socket(k), m.Addr, m.Buf[:m.N])
-			s.rearm(to)
-			return
+	k, ok := s.inward(to, sock, m.Addr)
+	if !ok {
+		s.count.stray++
+		if to.nat != nil {
+			s.count.filtered++
 		}
+		return
 	}
-	s.count.stray++
+	s.current = to
+	to.c.Receive(&s.env, client.Socket(k), m.Addr, m.Buf[:m.N])
+	s.rearm(to)
 }
 
 // run does rounds until the context ends.

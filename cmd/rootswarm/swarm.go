@@ -53,7 +53,8 @@ func newSwarm(cfg *config, ids []*vl1.SecretIdentity) (s *swarm, err error) {
 		if err != nil {
 			return s, err
 		}
-		m := &member{c: c, opts: o}
+		sh := s.shards[i%len(s.shards)]
+		m := &member{c: c, opts: o, nat: sh.newNAT(cfg.natOf(i), cfg.natTimeout)}
 		to := ids[partner(i, cfg.clients)].Address
 		if cfg.frameEvery > 0 && (cfg.active == 0 || i < cfg.active) && to != ids[i].Address {
 			m.flow = flow{to: to, every: cfg.frameEvery, size: cfg.frameSize}
@@ -61,7 +62,7 @@ func newSwarm(cfg *config, ids []*vl1.SecretIdentity) (s *swarm, err error) {
 		if i < cfg.bulk {
 			m.flow = flow{to: to, every: time.Duration(float64(time.Second) / cfg.bulkRate), size: bulkSize}
 		}
-		s.shards[i%len(s.shards)].add(m, now+r.Int64N(max(cfg.ramp.Milliseconds(), 1)))
+		sh.add(m, now+r.Int64N(max(cfg.ramp.Milliseconds(), 1)))
 	}
 	return s, nil
 }
@@ -136,7 +137,7 @@ func (s *swarm) run(ctx context.Context, each func(now time.Duration, c *counter
 	s.close()
 	err = g.Wait()
 
-	r := &Report{Clients: s.cfg.clients, Seconds: seconds, SwarmCPU: swarmCPU, RootCPU: rootCPU, Families: make(map[string]int)}
+	r := &Report{Clients: s.cfg.clients, Seconds: seconds, SwarmCPU: swarmCPU, RootCPU: rootCPU, Families: make(map[string]int), NATs: make(map[string]int)}
 	var all counters
 	var stats []client.Stats
 	now := time.Now().UnixMilli()
@@ -146,6 +147,9 @@ func (s *swarm) run(ctx context.Context, each func(now time.Duration, c *counter
 		for _, m := range sh.members {
 			stats = append(stats, m.c.Stats(now))
 			r.Families[m.c.Family().Name]++
+			if m.nat != nil {
+				r.NATs[m.nat.Kind.String()]++
+			}
 			if m.online {
 				r.Online++
 			}

@@ -124,6 +124,39 @@ func TestSwarmOnLoopback(t *testing.T) {
 			},
 		},
 		{
+			name: "behind NATs that let everybody in", flags: "-nat full-cone -frame-every 50ms -max-loss 0.3 -min-online 1",
+			check: func(t *testing.T, r *Report) {
+				if r.NATs["full-cone"] != 40 || r.FramesDirect < r.FramesGot/2 {
+					t.Errorf("%d of %d frames directly, NATs %v: want most, as the root introduces them", r.FramesDirect, r.FramesGot, r.NATs)
+				}
+			},
+		},
+		{
+			// Who receives a frame does not know its sender yet when the root introduces them: it opens its NAT later.
+			name: "behind NATs that let only asked ones in", flags: "-nat port-restricted -frame-every 50ms -max-loss 0.3 -min-online 1",
+			check: func(t *testing.T, r *Report) {
+				if r.NATs["port-restricted"] != 40 || r.Filtered == 0 {
+					t.Errorf("%d datagrams filtered, NATs %v: want some", r.Filtered, r.NATs)
+				}
+			},
+		},
+		{
+			name: "behind symmetric NATs", flags: "-nat symmetric -frame-every 50ms -max-loss 0.3 -min-online 1",
+			check: func(t *testing.T, r *Report) {
+				if r.NATs["symmetric"] != 40 || r.FramesDirect != 0 || r.Filtered == 0 {
+					t.Errorf("%d frames directly, %d datagrams filtered, NATs %v: want all relayed, and some filtered", r.FramesDirect, r.Filtered, r.NATs)
+				}
+			},
+		},
+		{
+			name: "NATs of all kinds", flags: "-nat none=2,full-cone=1,address-restricted=1,symmetric=1 -frame-every 50ms -min-online 1",
+			check: func(t *testing.T, r *Report) {
+				if r.NATs["symmetric"] != 8 || r.NATs["full-cone"] != 8 || r.FramesGot < 40 {
+					t.Errorf("%d frames, NATs %v: want one of each client, and eight NATs of each kind", r.FramesGot, r.NATs)
+				}
+			},
+		},
+		{
 			name: "loopback refused", flags: "-loopback=false -min-online 0.5 -frame-every 0", code: exitLimit,
 			stderr: "limit exceeded: 0.0000 of all clients found a path",
 		},
@@ -132,7 +165,7 @@ func TestSwarmOnLoopback(t *testing.T) {
 			t.Parallel()
 			planet := startRoot(t, nil)
 			args := []string{
-				"-planet", planet, "-synthetic", "-loopback", "-clients", "40", "-ports", "8", "-json", "-quiet",
+				"-planet", planet, "-synthetic", "-loopback", "-clients", "40", "-json", "-quiet",
 				"-mix", "1.14=2,1.10.2=1,1.8=1,1.6.0=1,1.4=1,1.0=1", "-ramp", "100ms", "-warmup", "1s", "-duration", "1s",
 			}
 			var stdout, stderr bytes.Buffer
@@ -213,6 +246,9 @@ func TestBadFlags(t *testing.T) {
 		{"-planet " + planet + " -clients 0", "-clients 0"},
 		{"-planet " + planet + " -ports 1", "-ports 1: need 2"},
 		{"-planet " + planet + " -poll 1s", "-poll 1s: 100"},
+		{"-planet " + planet + " -nat carrier", `NAT "carrier": unknown`},
+		{"-planet " + planet + " -nat none=0", "all weights are 0"},
+		{"-planet " + planet + " -nat-timeout 1ms", "-nat-timeout 1ms: 1s"},
 		{"-planet " + planet + " -fresh 0", "-fresh 0: need"},
 		{"-planet " + planet + " -source 10.0.0.0/99", "-source: netip"},
 		{"-planet " + planet + " -frame-size 3", "-frame-size 3: 20 to"},

@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -43,6 +44,11 @@ type NAT struct {
 	Timeout int64
 	// External addresses, IPv4 and IPv6.
 	External [2]netip.Addr
+	// Ports are the external ports that it has, First the index of the one that it gives out first: then the next ones,
+	// and round again, where no mapping lives. If all are in use, the mapping that was silent longest makes room. Without
+	// Ports it has all from 20,001 up, and uses none twice.
+	Ports []uint16
+	First int
 
 	next uint16
 	maps []mapping
@@ -62,16 +68,12 @@ type opening struct {
 	last int64
 }
 
-// out returns the endpoint that the remote sees, and whether it is new.
-func (n *NAT) out(now int64, local, remote netip.AddrPort) (ext netip.AddrPort, fresh bool) {
+// Out returns the endpoint that the remote sees, and whether it is new.
+func (n *NAT) Out(now int64, local, remote netip.AddrPort) (ext netip.AddrPort, fresh bool) {
 	m := n.find(now, local, remote)
 	if m == nil {
 		fresh = true
-		if n.next == 0 {
-			n.next = 20_000
-		}
-		n.next++
-		n.maps = append(n.maps, mapping{local: local, port: n.next})
+		n.maps = append(n.maps, mapping{local: local, port: n.port(now)})
 		m = &n.maps[len(n.maps)-1]
 		if n.Kind == Symmetric {
 			m.remote = remote
@@ -108,8 +110,40 @@ func (m *mapping) allow(now, timeout int64, remote netip.AddrPort) {
 	m.open = append(kept, opening{to: remote, last: now})
 }
 
-// in returns the local endpoint that a datagram from outside reaches, if any.
-func (n *NAT) in(now int64, port uint16, v6 bool, from netip.AddrPort) (netip.AddrPort, bool) {
+// port returns an external port for a new mapping.
+func (n *NAT) port(now int64) uint16 {
+	if len(n.Ports) == 0 {
+		if n.next == 0 {
+			n.next = 20_000
+		}
+		n.next++
+		return n.next
+	}
+	alive := n.maps[:0]
+	oldest := 0
+	for _, m := range n.maps {
+		if now-m.last <= n.Timeout {
+			alive = append(alive, m)
+			if m.last < alive[oldest].last {
+				oldest = len(alive) - 1
+			}
+		}
+	}
+	n.maps = alive
+	for range n.Ports {
+		p := n.Ports[(n.First+int(n.next))%len(n.Ports)]
+		n.next++
+		if !slices.ContainsFunc(n.maps, func(m mapping) bool { return m.port == p }) {
+			return p
+		}
+	}
+	p := n.maps[oldest].port
+	n.maps = slices.Delete(n.maps, oldest, oldest+1)
+	return p
+}
+
+// In returns the local endpoint that a datagram from outside reaches, if any.
+func (n *NAT) In(now int64, port uint16, v6 bool, from netip.AddrPort) (netip.AddrPort, bool) {
 	for i := range n.maps {
 		m := &n.maps[i]
 		if m.port != port || m.local.Addr().Is6() != v6 || now-m.last > n.Timeout {

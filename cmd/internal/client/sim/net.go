@@ -144,7 +144,7 @@ func (n *Net) fromClient(c *client.Client, s client.Socket, to netip.AddrPort, t
 	node := n.nodes[c.Label()]
 	from := node.Sockets[c.Local(s, to.Addr())]
 	if node.NAT != nil {
-		from, _ = node.NAT.out(n.Now, from, to)
+		from, _ = node.NAT.Out(n.Now, from, to)
 	}
 	if ttl > 0 {
 		return // it has opened the NAT and dies on the way
@@ -225,7 +225,7 @@ func (n *Net) arrive(d *datagram) {
 			n.Lost++
 			return
 		}
-		local, open := node.NAT.in(n.Now, d.to.Port(), d.to.Addr().Is6(), d.from)
+		local, open := node.NAT.In(n.Now, d.to.Port(), d.to.Addr().Is6(), d.from)
 		if !open {
 			n.Lost++
 			return
