@@ -146,7 +146,12 @@ func (c *mover) gone(state *fsm.State, m *move, rec *table.Record) (over bool) {
 		l.until.Store(0)
 		return true // it has come back
 	}
-	return c.w.now-m.sentAt >= quietFor
+	if c.w.now-m.sentAt < quietFor {
+		return false
+	}
+	// The log may be slow to say that the target has the peer. Until it does, or the peer is back, nobody else would miss it.
+	at := m.s.freshest(m.v6, c.w.now)
+	return !ok || id != c.w.root.member || at != nil && at.heard.Load() > m.sentAt+quietFor
 }
 
 // takeBack serves the peer again.
