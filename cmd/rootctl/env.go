@@ -84,8 +84,11 @@ func run(ctx context.Context, e *env, args []string) int {
 	root := newRoot(e)
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
-	if err == nil {
+	switch {
+	case err == nil:
 		return exitOK
+	case errors.Is(err, errToldAlready):
+		return exitFailed
 	}
 	text, more, _ := strings.Cut(strings.TrimSpace(err.Error()), "\n\n") // cobra adds its suggestions below
 	text = longHex.ReplaceAllString(text, "[key]")
@@ -108,6 +111,9 @@ func run(ctx context.Context, e *env, args []string) int {
 	}
 	return exitFailed
 }
+
+// errToldAlready is what went wrong in a process that said so itself.
+var errToldAlready = errors.New("told already")
 
 // longHex is what a key looks like. Errors never need one, and it might be a secret given in place of something else.
 var longHex = regexp.MustCompile("[0-9a-fA-F]{64,}")

@@ -19,7 +19,7 @@ func newSnapshot(e *env) *cobra.Command {
 		"An archive is the whole state of a cluster in one file that anyone can check: peers, members, settings, planet; and, sealed with age, the secrets "+
 			"that a new cluster needs: the root's identity, the cluster's authority, the planet's signing key. Only save and restore talk to a running rootd.\n\n"+
 			"Where a command wants FILE, \"-\" means standard input, for save standard output.",
-		newSnapshotSave(e), newSnapshotInspect(e), newSnapshotVerify(e), newSnapshotDiff(e), newSnapshotRestore(e))
+		newSnapshotSave(e), newSnapshotInspect(e), newSnapshotVerify(e), newSnapshotDiff(e), newSnapshotDrill(e), newSnapshotRestore(e))
 }
 
 // keyOptions name what opens the secrets of an archive.

@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -91,4 +92,27 @@ func (b binaries) backups(t *testing.T) {
 	}
 	b.ctl(t, m, "snapshot", "verify", mine)
 	b.ctl(t, m, "snapshot", "diff", file, mine)
+	b.drill(t, m)
+}
+
+// drill: real members in a network of their own get what the archive has, and nothing of them stays.
+func (b binaries) drill(t *testing.T, m *procs.Member) {
+	t.Helper()
+	dir := t.TempDir()
+	phrase, file, room := filepath.Join(dir, "passphrase"), filepath.Join(dir, "a.rootd"), filepath.Join(dir, "room")
+	if err := errors.Join(os.WriteFile(phrase, []byte("correct horse battery\n"), 0o600), os.Mkdir(room, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	b.ctl(t, m, "snapshot", "save", file, "--passphrase-file", phrase)
+	p := procs.StartTest(t, procs.Command{Path: b.rootctl(), Args: []string{"snapshot", "drill", file, "--passphrase-file", phrase, "--rootd", b.rootd(), "--dir", room, "--members", "2"}})
+	code, err := p.Wait(deadline(t))
+	switch said := p.Output(); {
+	case err == nil && code != 0 && strings.Contains(said, "make a network"):
+		t.Logf("no drill on this machine:\n%s", said)
+	case err != nil || code != 0 || !strings.Contains(said, "passed: 2 members"):
+		t.Errorf("drill: exit code %d, %v:\n%s", code, err, said)
+	}
+	if es, err := os.ReadDir(room); err != nil || len(es) != 0 {
+		t.Errorf("a drill left %v, %v", es, err)
+	}
 }
