@@ -71,6 +71,10 @@ kill-restore: ## Kill restores and recoveries at 200 random moments each, and lo
 soak-join: ## Kill rootctl join at random moments of joins to a real cluster, and run it again [KILLS=200]
 	@ROOTD_JOIN_KILLS=$(or $(KILLS),200) $(GO) test ./cmd/rootctl -count=1 -timeout 2h -run TestJoinKilledForReal -v
 
+.PHONY: soak-upgrade
+soak-upgrade: ## Kill a rolling restart of a real cluster at random moments, and resume it [KILLS=50]
+	@ROOTD_UPGRADE_KILLS=$(or $(KILLS),50) $(GO) test ./cmd/rootctl -count=1 -timeout 2h -run TestRollingRestart -v
+
 .PHONY: dist
 dist: ## Build release archives for linux, darwin and freebsd into dist/, reproducibly
 	@GO=$(GO) scripts/dist.sh

@@ -174,19 +174,11 @@ func (c *fleetClients) greet(ctx context.Context, s *sight) {
 	wg.Wait()
 }
 
-// attached counts the peers that are attached to members that are up. It asks what their removal would mean, and removes none.
+// attached counts the peers that are attached to members that are up.
 func (c *fleetClients) attached(ctx context.Context, e *env, s *sight) (n int, err error) {
-	for _, m := range s.members {
-		if m.Status != admin.StatusUp {
-			continue
-		}
-		r, err := inCluster(ctx, e, c, s.Cluster, func(ctx context.Context, a *admin.Client) (*admin.Removal, error) {
-			return a.RemoveMember(ctx, m.Name, admin.RemoveOptions{DryRun: true})
-		})
-		if err != nil {
-			return 0, err
-		}
-		n += r.Peers
+	all, err := inCluster(ctx, e, c, s.Cluster, func(ctx context.Context, a *admin.Client) (map[string]int, error) { return a.Attached(ctx) })
+	for _, k := range all {
+		n += k
 	}
-	return n, nil
+	return n, err
 }

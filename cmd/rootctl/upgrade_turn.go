@@ -30,7 +30,7 @@ func (r *rolling) turn(ctx context.Context, t rollout.Turn) error {
 	}
 	r.begun = append(r.begun, name)
 	leads := before.Leader == t.Member
-	if leads {
+	if leads && len(before.View.Members) > 1 {
 		r.line.set(name + ": moving leadership")
 		if _, err := inCluster(ctx, r.env, r.clients, t.Cluster, func(ctx context.Context, a *admin.Client) (*admin.Member, error) {
 			return a.TransferLeadership(ctx, "")

@@ -59,6 +59,9 @@ func (v *View) Well() (wrong []string) {
 	if voters > 0 && up-1 < voters/2+1 && voters > 1 {
 		add("%d of %d voters are up: none may stop", up, voters)
 	}
+	if voters == 1 && len(v.Members) > 1 {
+		add("one voter alone: it may not stop; the others vote once they have been stable for a while")
+	}
 	if voters == 2 {
 		add("two voters: neither may stop; add a third member first")
 	}

@@ -157,6 +157,7 @@ func TestWell(t *testing.T) {
 		"member a2 is suspect":     change(func(v *rollout.View) { v.Members[1].Status = "suspect" }),
 		"none may stop":            change(func(v *rollout.View) { v.Members[1].Status = "down" }),
 		"two voters":               view("a", "lv"),
+		"one voter alone":          view("a", "lnn"),
 		"entries behind":           change(func(v *rollout.View) { v.Members[2].Lag = 100_000 }),
 		"HELLO at 192.0.2.1:9993":  change(func(v *rollout.View) { v.Members[2].Deaf = []string{"192.0.2.1:9993"} }),
 		"a: disk is nearly full":   change(func(v *rollout.View) { v.Problems = []string{"disk is nearly full"} }),
