@@ -19,7 +19,7 @@ BUILD    := github.com/rootd/rootd/cmd/internal/build
 
 .PHONY: help
 help: ## Print this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build rootd, rootctl, rootswarm and the demo into bin/
@@ -62,6 +62,10 @@ soak: build ## Run the demo for long, with a member killed every 30 s [DURATION=
 .PHONY: scale
 scale: ## Save and restore the state of many peers, with applies and lookups going on [PEERS=1000000]
 	@ROOTD_SCALE_PEERS=$(or $(PEERS),1000000) $(GO) test ./fsm -run TestScale -count 1 -v -timeout 1h
+
+.PHONY: scale-restore
+scale-restore: ## Lose a cluster of many peers and restore it, with real processes [PEERS=1000000]
+	@ROOTD_RESTORE_PEERS=$(or $(PEERS),1000000) $(GO) test ./cmd/rootd -run TestRestoreScale -count 1 -v -timeout 1h
 
 .PHONY: kill-restore
 kill-restore: ## Kill restores and recoveries at 200 random moments each, and look at what is left

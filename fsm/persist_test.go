@@ -224,3 +224,39 @@ var errFull = errors.New("no space left on device")
 type fullSink struct{ memSink }
 
 func (*fullSink) Write([]byte) (int, error) { return 0, errFull }
+
+// A member that lags gets a snapshot while it serves: whoever reads finds every peer at every moment.
+func TestRestoreWhileReading(t *testing.T) {
+	const peers = 20_000
+	m := filled(t, peers)
+	b := snapshotOf(t, m.FSM)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			var r table.Record
+			st := m.View().State() // held, as a worker holds it for a batch, and longer
+			for i := 0; ; i = (i + 7) % peers {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if !m.View().Peer(address(i), &r) || !st.Peer(address(i), &r) {
+					t.Errorf("peer %d is not found", i)
+					return
+				}
+			}
+		})
+	}
+	for range 5 {
+		if err := restore(m.FSM, b); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := restore(m.FSM, b[:len(b)-9]); err == nil {
+		t.Error("restored half a snapshot")
+	}
+	close(stop)
+	wg.Wait()
+}
