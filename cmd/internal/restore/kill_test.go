@@ -104,7 +104,7 @@ func TestArchiveKilled(t *testing.T) {
 		if !ended {
 			died++
 		}
-		d, err := datadir.Read(dir)
+		_, err := datadir.Read(dir)
 		switch {
 		case err == nil:
 			done++
