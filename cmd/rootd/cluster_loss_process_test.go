@@ -42,14 +42,13 @@ func (f *fleet) leader(at int, old string) (place int) {
 
 // talk asks one thing after the other until ctx ends: WHOIS, and now and then HELLO.
 type talk struct {
-	asked, lost int           // requests, and those of them that got no answer, as UDP may have it
-	unanswered  int           // of them, those where the next one got none either
+	asked, lost int           // requests, and those of them that got no answer
 	longest     time.Duration // that a request took
 }
 
 func (d *device) talk(ctx context.Context, about vl1.Address) (sum talk) {
-	const patience = time.Second
-	greeted, again := time.Now(), false // just before
+	const patience = 3 * time.Second // on a machine that does a lot beside
+	greeted := time.Now()            // just before
 	for ctx.Err() == nil {
 		p := vl1.AppendWhois(d.packet(vl1.VerbWhois), about)
 		suite := vl1.SuiteSalsa
@@ -61,14 +60,9 @@ func (d *device) talk(ctx context.Context, about vl1.Address) (sum talk) {
 		id, began := p.ID(), time.Now()
 		d.send(p, suite)
 		sum.asked++
-		lost := !d.answered(id, patience)
-		if lost {
+		if !d.answered(id, patience) {
 			sum.lost++
 		}
-		if lost && again {
-			sum.unanswered++
-		}
-		again = lost
 		sum.longest = max(sum.longest, time.Since(began))
 		select {
 		case <-ctx.Done():
@@ -109,6 +103,8 @@ func (f *fleet) leaderKilled(planet *vl1.World, known *device) {
 		for n := range 2 {
 			d := f.device(5+2*i+n, planet, i)
 			d.hello(f.T)
+			// Until it has answered the root's challenge it gets no answer longer than its question.
+			d.whois(f.T, known.id.Address)
 			go func() { sums <- d.talk(ctx, known.id.Address) }()
 		}
 	}
@@ -130,12 +126,12 @@ func (f *fleet) leaderKilled(planet *vl1.World, known *device) {
 	var all talk
 	for range 2 * len(others) {
 		s := <-sums
-		all = talk{all.asked + s.asked, all.lost + s.lost, all.unanswered + s.unanswered, max(all.longest, s.longest)}
+		all = talk{all.asked + s.asked, all.lost + s.lost, max(all.longest, s.longest)}
 	}
-	f.Logf("new leader %s after %v, new peer in the log of both after %v, old one down after %v; %d requests, %d lost, %d unanswered, longest %v",
-		f.name(now), elected.Round(time.Millisecond), logged.Round(time.Millisecond), lost.Round(time.Millisecond), all.asked, all.lost, all.unanswered, all.longest.Round(time.Microsecond))
-	if all.unanswered > 0 || all.lost > 2 || all.asked < 50 {
-		f.Errorf("of %d requests %d were lost, %d unanswered", all.asked, all.lost, all.unanswered)
+	f.Logf("new leader %s after %v, new peer in the log of both after %v, old one down after %v; %d requests, %d lost, longest %v",
+		f.name(now), elected.Round(time.Millisecond), logged.Round(time.Millisecond), lost.Round(time.Millisecond), all.asked, all.lost, all.longest.Round(time.Microsecond))
+	if all.lost > 0 || all.asked < 50 {
+		f.Errorf("of %d requests %d were lost", all.asked, all.lost)
 	}
 	f.start(old)
 	f.waitMembers("m1 up voter", "m2 up voter", "m3 up voter")
