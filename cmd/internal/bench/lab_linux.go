@@ -144,7 +144,7 @@ func (l *lab) startRoot(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m.Args = []string{"-cluster-listen", "off"}
+	m.Args = append([]string{"-cluster-listen", "off"}, l.c.args...)
 	if err := m.Start(); err != nil {
 		return err
 	}

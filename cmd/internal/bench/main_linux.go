@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -31,6 +32,7 @@ func main() {
 type config struct {
 	bin     string
 	cc      string
+	args    []string // more flags for rootd
 	rounds  int
 	length  time.Duration
 	clients int
@@ -50,6 +52,7 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	flags.SetOutput(stderr)
 	flags.StringVar(&c.bin, "bin", filepath.Dir(self), "`directory` of rootd")
 	flags.StringVar(&c.cc, "cc", "cc", "C compiler")
+	flags.Func("rootd", "more `flags` for rootd, as in -rootd '-udp-offload=false'", func(s string) error { c.args = strings.Fields(s); return nil })
 	flags.IntVar(&c.rounds, "rounds", 5, "rounds")
 	flags.DurationVar(&c.length, "length", time.Second, "of one run")
 	flags.IntVar(&c.clients, "clients", 20_000, "clients that speak to the servers")
