@@ -97,14 +97,9 @@ func (f *FSM) command(c Command) Response {
 	case *PublishPlanet:
 		return Response{Err: f.planet(c.World)}
 	case *Set:
-		next, err := f.st.Settings.With(c.Key, c.Value)
-		if err == nil {
-			err = errors.Join(next.check(), f.st.raises(&next))
-		}
-		if err != nil {
-			return Response{Err: err}
-		}
-		f.st.Settings = next
+		return Response{Err: f.set([]KeyValue{{c.Key, c.Value}})}
+	case *SetMany:
+		return Response{Err: f.setMany(c)}
 	}
 	return Response{}
 }

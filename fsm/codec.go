@@ -105,6 +105,8 @@ func (d *decoder) decode(b []byte) (Entry, error) {
 		c = &Expire{Cutoff: r.uint32(), Addresses: readAddresses(&r)}
 	case KindPlanet:
 		c = readPlanet(&r)
+	case KindSettings:
+		c = readSetMany(&r)
 	case KindSetting:
 		c = &Set{Key: r.text(1), Value: r.text(0)}
 	case KindTokenCreate:

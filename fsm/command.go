@@ -81,6 +81,7 @@ const (
 	KindBackup     Kind = 20
 	KindOperator   Kind = 21
 	KindRestore    Kind = 22
+	KindSettings   Kind = 23
 )
 
 // String returns the kind as logs and metrics name it.
@@ -100,6 +101,8 @@ func (k Kind) String() string {
 		return "planet"
 	case KindSetting:
 		return "setting"
+	case KindSettings:
+		return "settings"
 	case KindTokenCreate:
 		return "token_create"
 	case KindTokenRevoke:

@@ -200,10 +200,16 @@ func commands() *rapid.Generator[fsm.Command] {
 				ID: memberIDs().Draw(t, "id"), Name: "m", Version: "1.0", Endpoints: []netip.AddrPort{listed4, listed6},
 			}
 		case 3:
-			return &fsm.Set{
+			set := &fsm.Set{
 				Key:   rapid.SampledFrom([]string{"max_peers", "peer_expiry", "nonsense", "geo/10.0.0.0/8"}).Draw(t, "key"),
 				Value: rapid.SampledFrom([]string{"", "30", "48h", "52.37,4.89"}).Draw(t, "value"),
 			}
+			if rapid.Bool().Draw(t, "together") {
+				return &fsm.SetMany{By: "anna", Settings: []fsm.KeyValue{{Key: "geo/10.0.0.0/8", Value: rapid.SampledFrom([]string{"", "52.37,4.89"}).Draw(t, "place")}, {
+					Key: "max_peers", Value: rapid.SampledFrom([]string{"", "30", "none"}).Draw(t, "most"),
+				}}}
+			}
+			return set
 		case 4:
 			w := vl1.World{
 				Type: vl1.WorldPlanet, ID: 77, Timestamp: rapid.Uint64Range(1, 9).Draw(t, "timestamp"),
@@ -329,6 +335,7 @@ func examples() []fsm.Command {
 		&fsm.Expire{Cutoff: 77, Addresses: []vl1.Address{5}},
 		&fsm.PublishPlanet{World: []byte{1, 2, 3}},
 		&fsm.Set{Key: "peer_expiry", Value: "48h"},
+		&fsm.SetMany{By: "anna", Settings: []fsm.KeyValue{{Key: "peer_expiry"}, {Key: "voters", Value: "3"}}},
 		&fsm.SetOperator{KeyHash: fsm.KeyHash{9}, Name: "ann", Expires: began + 1},
 		&fsm.MemberUp{ID: 2, Name: "nyc", Version: "0.2", Address: "[2001:db8::2]:9995", KeyHash: fsm.KeyHash{2}, Feature: 1},
 		&fsm.MemberUp{ID: 3, Name: "syd", Position: geo.Point{Lat: -33.87, Lon: 151.21}.Unit()},

@@ -67,6 +67,12 @@ func (m *model) apply(c fsm.Command, ms int64) {
 		} else if c.Key == "max_peers" && c.Value == "" {
 			m.maxPeers = 50_000_000
 		}
+	case *fsm.SetMany:
+		if most := c.Settings[1].Value; most != "none" { // all or nothing
+			if m.place, m.maxPeers = c.Settings[0].Value, 50_000_000; most != "" {
+				m.maxPeers = 30
+			}
+		}
 	case *fsm.PublishPlanet:
 		if m.planet == 0 { // the generated ones are not signed: only the first is taken
 			w, _, _ := vl1.DecodeWorld(c.World)

@@ -64,7 +64,7 @@ func appendMeta(b []byte, s *State, version uint16) []byte {
 	}
 	b = appendHandoffs(appendEpoch(b, &s.Cluster), s)
 	b = appendBackups(appendPlaces(b, s.Members), s)
-	return appendOperators(appendOperation(b, s), s)
+	return appendHistory(appendOperators(appendOperation(b, s), s), s)
 }
 
 // append appends a member, whose texts and endpoints were checked when its entry was decoded.
@@ -142,6 +142,7 @@ func readMeta(r *reader, s *State, version uint16) error {
 		s.readBackups(r)
 		s.readOperation(r)
 		s.readOperators(r)
+		s.readHistory(r)
 	} else {
 		for i := range s.Members {
 			s.published(&s.Members[i], netip.AddrPort{}, netip.AddrPort{})

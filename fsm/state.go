@@ -25,6 +25,7 @@ type State struct {
 	Backups    Backups
 	Planet     *Planet // nil before the first one is published
 	Settings   Settings
+	History    []SettingChange // the last changes of settings, oldest first
 	// Operation is the last one that was begun, OperationSteps the history of all, the oldest first.
 	Operation      Operation
 	OperationSteps []OperationStep
