@@ -12,7 +12,7 @@ import (
 func newConfig(e *env) *cobra.Command {
 	return group("config", "Get and set the settings of the cluster",
 		"These settings live in the log and hold for all members. What belongs to one machine stands in its rootd.toml.",
-		newConfigList(e), newConfigGet(e), newConfigSet(e))
+		newConfigList(e), newConfigGet(e), newConfigSet(e), newConfigEdit(e), newConfigHistory(e))
 }
 
 func (e *env) settings(ctx context.Context) ([]admin.Setting, error) {

@@ -58,6 +58,28 @@ func (f *fleet) located(_ *vl1.World, known *device) {
 	if _, err := f.admin(1).SetSetting(ctx, "geo/127.0.0.1/8", "1,1"); err == nil {
 		f.Error("a prefix with bits beyond its length was taken")
 	}
+
+	// Settings change together or not at all, and the log remembers who changed them.
+	set := []admin.SettingValue{{Key: "voters", Value: "3"}, {Key: "rescue_rate", Value: "many"}}
+	if c, err := f.admin(1).ChangeSettings(ctx, set); err == nil {
+		f.Errorf("taken: %+v", c)
+	}
+	set[1].Value = "100"
+	for _, want := range []int{2, 0} {
+		if c, err := f.admin(1).ChangeSettings(ctx, set); err != nil || len(c) != want {
+			f.Errorf("%+v, %v; expected %d changes", c, err, want)
+		}
+	}
+	h, err := f.admin(1).SettingsHistory(ctx)
+	if n := len(h); err != nil || n < 4 || h[n-1].Key != "voters" || h[n-1].New != "3" || h[n-1].By != "m2" || h[n-1].Time.IsZero() {
+		f.Errorf("history %+v, %v", h, err)
+	}
+	for i := range set {
+		set[i].Value = ""
+	}
+	if c, err := f.admin(1).ChangeSettings(ctx, set); err != nil || len(c) != 2 {
+		f.Errorf("back to the defaults: %+v, %v", c, err)
+	}
 }
 
 func hasSetting(all []admin.Setting, key string) bool {

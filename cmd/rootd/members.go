@@ -254,10 +254,7 @@ func (s source) SetSetting(ctx context.Context, key, value string) (*admin.Setti
 	if !ok {
 		return nil, refused(what, fmt.Sprintf("there is no setting %q", key), "rootctl config list shows them")
 	}
-	if value == "" {
-		value = k.Default
-	}
-	answer, err := s.m.propose(ctx, &fsm.Set{Key: key, Value: value})
+	answer, err := s.m.propose(ctx, &fsm.SetMany{By: s.caller(ctx), Settings: []fsm.KeyValue{{Key: key, Value: value}}})
 	if err := changed(what, answer, err); err != nil {
 		return nil, err
 	}

@@ -73,6 +73,9 @@ func NewServer(source Source, log *slog.Logger) *Server {
 	if i, ok := source.(Importer); ok {
 		s.importRoutes(i)
 	}
+	if e, ok := source.(SettingsEditor); ok {
+		s.settingsRoutes(e)
+	}
 	if g, ok := source.(Geo); ok {
 		s.geoRoutes(g)
 	}
