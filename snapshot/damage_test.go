@@ -83,7 +83,7 @@ func entries(t testing.TB, archive []byte) (es []entry, h *tar.Header) {
 	r := tar.NewReader(bytes.NewReader(archive))
 	for {
 		next, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return es, h
 		}
 		if err != nil {

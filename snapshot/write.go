@@ -68,7 +68,6 @@ type writer struct {
 	tar     *tar.Writer
 	created time.Time
 	sums    sums
-	chunk   int // chunk size, 0: chunkSize
 }
 
 type counter struct {
