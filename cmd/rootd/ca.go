@@ -163,7 +163,7 @@ func (s source) RotateCA(ctx context.Context, o admin.RotateOptions) (*admin.CAS
 		if !o.Begin {
 			return v.status(), nil
 		}
-		if err := c.beginRotation(v, r, o.Force); err != nil {
+		if err := c.beginRotation(r, o.Force); err != nil {
 			return nil, err
 		}
 	} else if a := c.nextAuthority(); r.Step != caForget && (a == nil || a.Fingerprint().String() != next) {
@@ -184,7 +184,7 @@ func (s source) RotateCA(ctx context.Context, o admin.RotateOptions) (*admin.CAS
 }
 
 // beginRotation makes the new CA. Until this member has stored it, which is the first thing that follows, nothing has happened.
-func (c *cluster) beginRotation(v *caView, r *caRequest, force bool) error {
+func (c *cluster) beginRotation(r *caRequest, force bool) error {
 	const what = "rotate the CA"
 	if c.signer() == nil {
 		return refused(what, "this member does not keep the CA's key", "run it on a member that does (ca.key in its data directory)")

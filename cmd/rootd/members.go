@@ -297,7 +297,7 @@ func (s source) RemoveMember(ctx context.Context, name string, o admin.RemoveOpt
 		return nil, err
 	}
 	removal := &admin.Removal{Member: s.member(state, o2, s.m.replica.Stats().LeaderID), Peers: s.attached(ctx, state, o2.ID)}
-	if s.m.replica.Stats().LeaderID == "" {
+	if !s.m.leaderSoon(ctx) {
 		return nil, noQuorum(what)
 	}
 	voters, alive, votes := 0, 0, false
@@ -339,6 +339,18 @@ func (s source) RemoveMember(ctx context.Context, name string, o admin.RemoveOpt
 	}
 	removal.Done = true
 	return removal, nil
+}
+
+// leaderSoon reports whether there is a leader, or will be in a moment: an election takes some seconds.
+func (m *member) leaderSoon(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, leaderless/3)
+	defer cancel()
+	for m.replica.Stats().LeaderID == "" {
+		if !sleep(ctx, 100*time.Millisecond) {
+			return false
+		}
+	}
+	return true
 }
 
 // noQuorum is why nothing can be changed when there is no leader, force or not: a removal is an entry of the log.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/rootd/rootd/fsm"
@@ -79,14 +80,15 @@ func (m *member) wouldReplace(s *fsm.State, w *vl1.World) error {
 	if err != nil || !next.Changed() {
 		return nil //nolint:nilerr // then nothing would be published
 	}
-	why := "the cluster keeps the signing key, and would within seconds replace it by what its members' endpoints call for:"
+	var why strings.Builder
+	why.WriteString("the cluster keeps the signing key, and would within seconds replace it by what its members' endpoints call for:")
 	for _, ap := range next.Added {
-		why += fmt.Sprintf(" +%v", ap)
+		fmt.Fprintf(&why, " +%v", ap)
 	}
 	for _, ap := range next.Removed {
-		why += fmt.Sprintf(" -%v", ap)
+		fmt.Fprintf(&why, " -%v", ap)
 	}
-	return refused("publish planet", why, "change the endpoints of the members; or rootctl config set planet_auto off, then publish again: nothing is published by itself until planet_auto is on")
+	return refused("publish planet", why.String(), "change the endpoints of the members; or rootctl config set planet_auto off, then publish again: nothing is published by itself until planet_auto is on")
 }
 
 // sameRoots compares two planets but for their timestamps.
