@@ -1,12 +1,15 @@
 package main_test
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/rootd/rootd/cmd/internal/procs"
+	"github.com/rootd/rootd/fsm"
+	"github.com/rootd/rootd/snapshot"
 	"github.com/rootd/rootd/transport/admin"
 )
 
@@ -15,7 +18,8 @@ func (b binaries) runningCluster(t *testing.T) {
 	f, peers := peopled(t, b)
 	archive := filepath.Join(t.TempDir(), "alice.rootd-snapshot")
 	b.ctl(t, f.members[1], "snapshot", "save", "--no-secrets", archive)
-	saved := f.contents(0, 1, 2)
+	state := readArchive(t, archive)
+	saved := state.View().State().Contents().String()
 
 	late := devices(t, 9, readPlanet(t, f.members[0]), f.members[0].UDP)[8]
 	late.hello(t)
@@ -82,6 +86,28 @@ func (b binaries) runningCluster(t *testing.T) {
 	f.start(2)
 	f.waitMembers("m1 up voter", "m2 up voter", "m3 up voter")
 	f.contents(0, 1, 2)
+}
+
+// readArchive returns a state machine with the state of an archive.
+func readArchive(t *testing.T, path string) *fsm.FSM {
+	t.Helper()
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	a, err := snapshot.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := fsm.New(fsm.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Restore(io.NopCloser(a.State())); err != nil {
+		t.Fatal(err)
+	}
+	return m
 }
 
 // logShortened waits until no member keeps the archive in its log.
