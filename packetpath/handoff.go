@@ -78,13 +78,16 @@ type hint struct {
 // comes of it goes to the mover with the end of the batch.
 func (w *worker) consider(s *session) {
 	r := w.root
-	if r.hints == nil || w.now < s.considered.Load() {
+	if r.hints == nil {
 		return
 	}
 	state := r.view.State()
 	every := int64(considerEvery) + int64(s.id.Address&0xfff)
 	if m, ok := state.Member(r.member); ok && m.Draining() {
 		every = drainEvery
+	}
+	if next := s.considered.Load(); w.now < next && next <= w.now+every {
+		return // if it lies farther ahead, the drain has begun since
 	}
 	s.considered.Store(w.now + every)
 	rec := &w.rec

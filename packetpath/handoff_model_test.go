@@ -172,7 +172,7 @@ func unwanted(name string) bool {
 
 func TestHandoffModel(t *testing.T) {
 	for _, reaches := range []bool{true, false} {
-		for losses := range int8(3) {
+		for losses := range int8(2) {
 			start := world{reaches: reaches, losses: losses, prioM: 1, okM: true}
 			came := map[world]step{start: {}}
 			queue := []world{start}

@@ -16,7 +16,8 @@ const (
 	offerAgain   = 2_000  // ms between two offers of how a handoff ended
 	targetSlow   = 3_000  // ms that the target has to see the peer
 	quietFor     = 30_000 // ms of silence towards a peer that was sent away, from the redirect on
-	freshTries   = 5      // looks, a second apart, at a peer that has just come
+	freshTries   = 10     // looks at a peer that has just come
+	freshAgain   = 500    // ms between two of them
 )
 
 // mover carries out the handoffs of this member. It belongs to one goroutine.
@@ -145,12 +146,22 @@ func (c *mover) begin(state *fsm.State) {
 		}
 		f := c.fresh[0]
 		c.fresh = c.fresh[1:]
-		if f.tries > freshTries-2 {
+		if f.tries > freshTries-4 {
 			c.challengeAgain(state, f.s)
 		}
+		c.cameHere(state, f.s)
 		if !c.consider(state, f.s) && f.tries > 1 {
 			f.tries--
 			c.wait(f)
+		}
+	}
+}
+
+// cameHere notices that a peer was sent here which this member heard before its view had the intent.
+func (c *mover) cameHere(state *fsm.State, s *session) {
+	for _, v6 := range [2]bool{false, true} {
+		if at := s.freshest(v6, c.w.now); at != nil && c.w.now-at.heard.Load() < targetSlow && c.w.coming(s, state, at) {
+			c.w.sight(s, at)
 		}
 	}
 }
@@ -174,7 +185,7 @@ func (c *mover) challengeAgain(state *fsm.State, s *session) {
 }
 
 func (c *mover) wait(f freshPeer) {
-	if f.due = c.w.now + 1000; len(c.fresh) < hintQueue {
+	if f.due = c.w.now + freshAgain; len(c.fresh) < hintQueue {
 		c.fresh = append(c.fresh, f)
 	}
 }

@@ -41,9 +41,14 @@ func (w *worker) place(s *session, at *path, due bool) {
 		w.sight(s, at)
 	case s.version.Load()&0xffffffff >= settled:
 		w.sight(s, at)
-	case w.now-s.claimed.Load() > claimEvery:
-		s.claimed.Store(w.now)
-		w.notify(member, kindClaim, familyMessage(s.id.Address, at))
+	default:
+		if w.now-s.claimed.Load() > claimEvery {
+			s.claimed.Store(w.now)
+			w.notify(member, kindClaim, familyMessage(s.id.Address, at))
+		}
+		if w.root.hints != nil { // it may have been sent here, and the view be behind
+			w.hints = append(w.hints, hint{s: s, fresh: true})
+		}
 	}
 }
 

@@ -74,7 +74,7 @@ func (e *env) printStatus(s *admin.Status) {
 	}
 	e.fields(
 		"root", s.Address.String(),
-		"member", fmt.Sprintf("%s, %s, up %s, pid %d", s.Name, state, span(seconds(s.Uptime)), s.PID),
+		"member", fmt.Sprintf("%s, %s, up %s, pid %d", s.Name, strings.TrimSpace(state+" "+s.Drain), span(seconds(s.Uptime)), s.PID),
 		"version", version,
 		"cluster", strings.TrimSpace(s.Cluster.Name+" "+s.Cluster.ID)+", "+plural(s.Cluster.Members, "member", "members")+epoch,
 		"contents", s.Cluster.Contents,

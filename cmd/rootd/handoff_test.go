@@ -330,6 +330,13 @@ func TestDrainedMemberIsEmpty(t *testing.T) {
 			seats = append(seats, s)
 		}
 		r.put(&fsm.MemberSet{ID: 1, SetDrain: true, Drain: fsm.DrainOperator})
+		defer func() {
+			for _, s := range seats {
+				if rec := s.record(); rec.V4Member == 1 {
+					s.explain()
+				}
+			}
+		}()
 		r.until("empty", time.Minute, func() bool {
 			for _, s := range seats {
 				if rec := s.record(); rec.V4Member == 1 {

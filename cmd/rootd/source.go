@@ -76,6 +76,9 @@ func (s source) Status(context.Context) (*admin.Status, error) {
 		},
 		Memory: m.platform.usage().resident, Endpoints: m.endpoints(),
 	}
+	if self, ok := state.Member(m.id); ok {
+		st.Drain = drainStates[self.Drain]
+	}
 	for _, c := range drops {
 		st.Totals.Dropped += stats.Counters[c]
 	}

@@ -60,10 +60,11 @@ import (
 
 // Status is one screen about a member.
 type Status struct {
-	Name     string      `json:"name"`      // of the member
-	MemberID uint16      `json:"member_id"` // in the log; 0 = not yet a member
-	Address  vl1.Address `json:"address"`   // the root's
-	Identity string      `json:"identity"`  // public text form
+	Name     string      `json:"name"`            // of the member
+	MemberID uint16      `json:"member_id"`       // in the log; 0 = not yet a member
+	Drain    string      `json:"drain,omitempty"` // as of [Drain.State]
+	Address  vl1.Address `json:"address"`         // the root's
+	Identity string      `json:"identity"`        // public text form
 	DataDir  string      `json:"data_dir"`
 
 	Version string    `json:"version"`
