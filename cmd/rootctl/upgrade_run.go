@@ -265,7 +265,7 @@ func (r *rolling) printPlan(p *rollout.Plan, wrong []string) error {
 	}
 	t.flush()
 	pace := r.clients.fleet.Rollout
-	r.printf("\nBefore each turn every cluster must be well. Each turn: leadership moves away, the command runs, the member must be back within %s,\n"+
+	r.printf("\nBefore each turn every cluster must be well. Each turn: leadership moves away, peers are handed off, the command runs, the member must be back within %s,\n"+
 		"caught up and answering on all its endpoints; %s later the figures are compared. Between clusters: %s.\n", pace.Patience, pace.Settle, p.Bake)
 	for _, w := range wrong {
 		r.printf("! %s\n", w)

@@ -38,6 +38,9 @@ func (r *rolling) turn(ctx context.Context, t rollout.Turn) error {
 			return fmt.Errorf("move leadership: %w", err)
 		}
 	}
+	if err := r.drain(ctx, t); err != nil {
+		return err
+	}
 	r.line.set(name + ": " + strings.Join(t.Command, " "))
 	if err := r.command(ctx, t.Command); err != nil {
 		return err
@@ -45,6 +48,9 @@ func (r *rolling) turn(ctx context.Context, t rollout.Turn) error {
 	back, err := r.comesBack(ctx, t, member.Epoch)
 	if err != nil {
 		return err
+	}
+	if err := r.setDrain(ctx, t, false); err != nil {
+		return fmt.Errorf("end its drain: %w", err)
 	}
 	if err := r.settles(ctx, t, before, leads); err != nil {
 		return err
@@ -90,6 +96,36 @@ func (r *rolling) wellBefore(ctx context.Context, t rollout.Turn) (mine *sight, 
 	}
 	mine.measures.Peers, err = r.clients.attached(ctx, r.env, mine)
 	return mine, err
+}
+
+// drain hands the member's peers off, for a bounded time: those that do not go find another member as after a crash.
+func (r *rolling) drain(ctx context.Context, t rollout.Turn) error {
+	if err := r.setDrain(ctx, t, true); err != nil {
+		return fmt.Errorf("drain it: %w", err)
+	}
+	for until := time.Now().Add(r.clients.fleet.Rollout.Drain); time.Now().Before(until); {
+		d, err := inCluster(ctx, r.env, r.clients, t.Cluster, func(ctx context.Context, a *admin.Client) (*admin.Drain, error) {
+			return a.Drain(ctx, t.Member, false)
+		})
+		if err != nil {
+			return fmt.Errorf("drain it: %w", err)
+		}
+		if d.Active <= 0 || len(d.Open) == 0 { // nobody is left, it does not run, or nobody may take them
+			return nil
+		}
+		r.line.set(fmt.Sprintf("%s/%s: %s peers have yet to go", t.Cluster, t.Member, count(d.Active)))
+		if !wait(ctx, time.Second) {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func (r *rolling) setDrain(ctx context.Context, t rollout.Turn, on bool) error {
+	_, err := inCluster(ctx, r.env, r.clients, t.Cluster, func(ctx context.Context, a *admin.Client) (*admin.Drain, error) {
+		return a.SetDrain(ctx, t.Member, on)
+	})
+	return err
 }
 
 // comesBack waits until a member lives again, has caught up, and answers at all its endpoints.
