@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"runtime"
 	"slices"
@@ -91,7 +90,7 @@ func importBatch(ctx context.Context, e *env, c *admin.Client, ids []vl1.Identit
 
 // readImport reads all identities of a file. The first mistake ends it, with its line.
 func readImport(e *env, file string) ([]vl1.Identity, error) {
-	var r io.Reader = e.stdin
+	r := e.stdin
 	if file != "-" {
 		f, err := os.Open(file)
 		if err != nil {
