@@ -33,6 +33,7 @@ type world struct {
 	tcp      *mux.Network
 	hosts    []*host        // of members, in the order of their IDs
 	devices  int            // made so far
+	compared int            // decisions of two members
 	all      []*device      // that talk all the time
 	truth    truth          // what the members said, to be held against each other
 	ending   sync.WaitGroup // who ends by himself

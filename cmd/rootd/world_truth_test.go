@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"github.com/rootd/rootd/cmd/internal/client"
 	"github.com/rootd/rootd/fsm"
 	"github.com/rootd/rootd/fsm/table"
+	"github.com/rootd/rootd/packetpath"
 	"github.com/rootd/rootd/packetpath/vl1"
 )
 
@@ -234,7 +236,44 @@ func (w *world) check() {
 			})
 		}
 	}
+	w.decisions()
 	w.judge()
+}
+
+// decisions checks that all members who have applied the log to the same index would do the same with each device.
+func (w *world) decisions() {
+	w.Helper()
+	differs := w.compare()
+	for range 3 { // a record may have been a moment ahead of its index
+		if differs == "" {
+			return
+		}
+		time.Sleep(time.Second)
+		differs = w.compare()
+	}
+	w.Error(differs)
+}
+
+// compare says which decision differs between two members, "" if none does.
+func (w *world) compare() (differs string) {
+	for _, d := range w.all {
+		for _, v6 := range []bool{false, true} {
+			said := map[uint64]packetpath.Answer{}
+			for _, h := range w.hosts {
+				m := h.running()
+				a, ok := m.root.Explain(packetpath.Question{Peer: d.id.Address, V6: v6})
+				if !ok || m.fsm.View().State().Index != a.Index {
+					continue // the peer's record may be of a later index
+				}
+				if other, ok := said[a.Index]; !ok {
+					said[a.Index] = a
+				} else if w.compared++; !reflect.DeepEqual(a, other) {
+					differs = fmt.Sprintf("P2: at index %d %s decides about %v (IPv6: %v): %+v; another member: %+v", a.Index, h.name, d.id.Address, v6, a, other)
+				}
+			}
+		}
+	}
+	return differs
 }
 
 // judge reports what was wrong, and what was lost without an excuse.
@@ -312,7 +351,8 @@ func (w *world) summary() string {
 	for name, d := range t.silent {
 		parts = append(parts, fmt.Sprintf("%s fenced for %.1fs", name, d.Seconds()))
 	}
-	return fmt.Sprintf("%s; %d acknowledged entries, %d unsure, %d terms", strings.Join(parts, ", "), len(t.ledger), t.unsure, len(t.leaders))
+	return fmt.Sprintf("%s; %d acknowledged entries, %d unsure, %d states and %d decisions compared, %d terms",
+		strings.Join(parts, ", "), len(t.ledger), t.unsure, len(t.hashes), w.compared, len(t.leaders))
 }
 
 // observe lets devices of all members and families talk, a writer write, and a watcher watch, until the world ends.
