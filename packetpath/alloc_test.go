@@ -171,10 +171,6 @@ func BenchmarkPacket(b *testing.B) {
 	}
 }
 
-type noSteps struct{}
-
-func (noSteps) OfferHandoffs([]fsm.Handoff) {}
-
 type noLink struct{}
 
 func (noLink) Send(uint16, uint64, []byte) error { return nil }

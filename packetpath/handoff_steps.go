@@ -125,7 +125,7 @@ func (c *mover) sent(state *fsm.State, m *move, rec *table.Record) (over bool) {
 		l.until.Store(0)
 		return true // it went elsewhere by itself
 	case !serves(state, m), c.w.now-m.sentAt >= targetSlow:
-		c.takeBack(state, m)
+		c.takeBack(m)
 	}
 	return false
 }
@@ -136,7 +136,7 @@ func (c *mover) gone(state *fsm.State, m *move, rec *table.Record) (over bool) {
 	id, ok := state.Attached(rec, m.v6)
 	switch {
 	case !serves(state, m):
-		c.takeBack(state, m)
+		c.takeBack(m)
 		return false
 	case ok && id == m.target:
 		if at := m.s.family(m.v6).Load(); at != nil {
@@ -155,7 +155,7 @@ func (c *mover) gone(state *fsm.State, m *move, rec *table.Record) (over bool) {
 }
 
 // takeBack serves the peer again.
-func (c *mover) takeBack(state *fsm.State, m *move) {
+func (c *mover) takeBack(m *move) {
 	w := c.w
 	l := &m.s.leaving[index(m.v6)]
 	l.until.Store(0)
