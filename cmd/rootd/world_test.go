@@ -91,7 +91,7 @@ func (w *world) say(format string, args ...any) {
 	w.Logf("%10.3fs  "+format, append([]any{w.at().Seconds()}, args...)...)
 }
 
-// settle puts an address of a place on the map.
+// place puts addresses in a city on the map.
 func (w *world) place(city int, addrs ...netip.Addr) place {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -160,16 +160,6 @@ func (w *world) cut(a, b *host, cut bool) {
 		w.tcp.Cut(a.v4, b.v4)
 	} else {
 		w.tcp.Heal(a.v4, b.v4)
-	}
-}
-
-// isolate cuts a member off from all other members, in both directions, but not from its clients.
-func (w *world) isolate(h *host, cut bool) {
-	for _, o := range w.hosts {
-		if o != h {
-			w.cut(h, o, cut)
-			w.cut(o, h, cut)
-		}
 	}
 }
 
