@@ -2,13 +2,18 @@ package main_test
 
 import (
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
 
 	"github.com/rootd/rootd/cmd/internal/procs"
 	"github.com/rootd/rootd/fsm"
+	"github.com/rootd/rootd/packetpath/vl1"
 	"github.com/rootd/rootd/snapshot"
 	"github.com/rootd/rootd/transport/admin"
 )
@@ -58,6 +63,7 @@ func (b binaries) runningCluster(t *testing.T) {
 		t.Fatal("something has changed")
 	}
 
+	f.waitMembers("m1 up voter", "m2 up voter", "m3 up voter")
 	out := b.ctl(t, f.members[2], "snapshot", "restore", archive, "--yes") // whoever leads
 	t.Logf("rootctl snapshot restore:\n%s", out)
 	if !strings.Contains(out, "3 peers (4 before)") || !strings.Contains(out, "m1, m2, m3") {
@@ -86,6 +92,89 @@ func (b binaries) runningCluster(t *testing.T) {
 	f.start(2)
 	f.waitMembers("m1 up voter", "m2 up voter", "m3 up voter")
 	f.contents(0, 1, 2)
+	f.restoreKilled(b, archive)
+}
+
+// restoreKilled: rootctl, or the leader, is killed while an archive of many peers is on its way into the log. All members have
+// all of it in the end, or nothing.
+func (f *fleet) restoreKilled(b binaries, archive string) {
+	const many = 50_000
+	large := filepath.Join(f.TempDir(), "large.rootd-snapshot")
+	enlarge(f.T, archive, large, many)
+	few := f.known()
+	patience := 3 * time.Second
+	for round := range 5 {
+		p := procs.StartTest(f.T, procs.Command{Path: b.rootctl(), Args: []string{"snapshot", "restore", large, "--yes", "--data-dir", f.members[1].DataDir}})
+		began := time.Now()
+		select {
+		case <-p.Done():
+			patience = time.Since(began)
+		case <-time.After(rand.N(patience)):
+		}
+		leader := -1
+		if round == 4 {
+			leader = f.leader(1, "")
+			f.members[leader].Kill()
+		}
+		p.Kill()
+		if leader >= 0 {
+			f.start(leader)
+			f.waitMembers("m1 up voter", "m2 up voter", "m3 up voter")
+		}
+		switch n := f.known(); {
+		case n >= many:
+			b.ctl(f.T, f.members[0], "snapshot", "restore", archive, "--yes", "--force")
+		case n > few+5: // peers that speak meanwhile are known again
+			f.Fatalf("round %d: %d peers of %d are back", round, n, many)
+		}
+	}
+}
+
+// known waits until all members know as many peers, and returns how many.
+func (f *fleet) known() (n int) {
+	f.Helper()
+	eventually(f.T, "members know as many peers", func() bool {
+		for i := range f.members {
+			s, err := f.admin(i).Status(f.Context())
+			if err != nil || i > 0 && s.Peers.Known != n {
+				return false
+			}
+			n = s.Peers.Known
+		}
+		return true
+	})
+	return n
+}
+
+// enlarge writes an archive of the same cluster with more peers.
+func enlarge(t *testing.T, from, to string, peers int) {
+	t.Helper()
+	m := readArchive(t, from)
+	for i := 0; i < peers; i += fsm.MaxChanges {
+		cs := make(fsm.Changes, fsm.MaxChanges)
+		for j := range cs {
+			cs[j] = fsm.Change{Address: vl1.Address(1<<36 + i + j), HasKey: true}
+		}
+		entry, err := fsm.Encode(cs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fsm.Stamp(entry, m.View().State().Time)
+		m.Apply(&raft.Log{Index: m.View().State().Index + 1, Type: raft.LogCommand, Data: entry})
+	}
+	frozen, err := m.Freeze()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer frozen.Release()
+	file, err := os.Create(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if _, err := snapshot.Write(file, snapshot.Describe(frozen.State()), frozen.Write, snapshot.Secrets{}, snapshot.Seal{}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // readArchive returns a state machine with the state of an archive.
