@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -184,18 +185,18 @@ func TestRollingRestart(t *testing.T) {
 		}
 		run := args
 		if began {
-			run = append(args[:len(args):len(args)], "--resume")
+			run = append(slices.Clip(args), "--resume")
 		}
 		code, out := h.run(after, run...)
-		switch {
-		case code == -1:
+		switch code {
+		case -1:
 			killed++
 			o, err := h.operation()
 			if err != nil {
 				t.Fatal(err)
 			}
 			began = o.Running
-		case code == 0:
+		case 0:
 			rounds++
 			began = false
 		default:

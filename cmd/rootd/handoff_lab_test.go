@@ -201,9 +201,6 @@ func (r *roots) collectHealth(ctx context.Context) {
 	}
 }
 
-// settle lets what was begun take effect.
-func (r *roots) settle() { time.Sleep(500 * time.Millisecond) }
-
 // start begins a life of the member.
 func (n *rootNode) start() {
 	n.Helper()
