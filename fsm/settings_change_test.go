@@ -35,8 +35,10 @@ func TestSettingsChangeTogether(t *testing.T) {
 		m.must(&fsm.SetMany{By: "bert", Settings: []fsm.KeyValue{{Key: "member_down_after"}}})
 	}
 	want := []fsm.SettingChange{
-		{Time: m.now, Key: "member_down_after", New: "5m0s", By: "anna"}, {Time: m.now, Key: "member_suspect_after", New: "2m0s", By: "anna"},
-		{Time: m.now, Key: "member_down_after", Old: "5m0s", New: "20s", By: "anna"}, {Time: m.now, Key: "member_suspect_after", Old: "2m0s", New: "5s", By: "anna"},
+		{Time: m.now, Key: "member_down_after", New: "5m0s", By: "anna"},
+		{Time: m.now, Key: "member_suspect_after", New: "2m0s", By: "anna"},
+		{Time: m.now, Key: "member_down_after", Old: "5m0s", New: "20s", By: "anna"},
+		{Time: m.now, Key: "member_suspect_after", Old: "2m0s", New: "5s", By: "anna"},
 		{Time: m.now, Key: "member_down_after", Old: "20s", By: "bert"},
 	}
 	if d := cmp.Diff(want, m.View().State().History); d != "" {

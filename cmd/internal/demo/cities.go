@@ -24,10 +24,26 @@ type city struct {
 // cities are twenty, one to each source prefix of the swarm.
 func cities() []city {
 	return []city{
-		{"Amsterdam", 52.37, 4.89}, {"New York", 40.71, -74.01}, {"Singapore", 1.35, 103.82}, {"Sao Paulo", -23.55, -46.63}, {"Tokyo", 35.68, 139.69},
-		{"Johannesburg", -26.2, 28.05}, {"Sydney", -33.87, 151.21}, {"San Francisco", 37.77, -122.42}, {"London", 51.51, -0.13}, {"Frankfurt", 50.11, 8.68},
-		{"Mumbai", 19.08, 72.88}, {"Toronto", 43.65, -79.38}, {"Lagos", 6.52, 3.38}, {"Moscow", 55.76, 37.62}, {"Dubai", 25.2, 55.27},
-		{"Mexico City", 19.43, -99.13}, {"Santiago", -33.45, -70.67}, {"Seoul", 37.57, 126.98}, {"Madrid", 40.42, -3.7}, {"Chicago", 41.88, -87.63},
+		{"Amsterdam", 52.37, 4.89},
+		{"New York", 40.71, -74.01},
+		{"Singapore", 1.35, 103.82},
+		{"Sao Paulo", -23.55, -46.63},
+		{"Tokyo", 35.68, 139.69},
+		{"Johannesburg", -26.2, 28.05},
+		{"Sydney", -33.87, 151.21},
+		{"San Francisco", 37.77, -122.42},
+		{"London", 51.51, -0.13},
+		{"Frankfurt", 50.11, 8.68},
+		{"Mumbai", 19.08, 72.88},
+		{"Toronto", 43.65, -79.38},
+		{"Lagos", 6.52, 3.38},
+		{"Moscow", 55.76, 37.62},
+		{"Dubai", 25.2, 55.27},
+		{"Mexico City", 19.43, -99.13},
+		{"Santiago", -33.45, -70.67},
+		{"Seoul", 37.57, 126.98},
+		{"Madrid", 40.42, -3.7},
+		{"Chicago", 41.88, -87.63},
 	}
 }
 
