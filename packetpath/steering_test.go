@@ -1,7 +1,9 @@
 package packetpath
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"net/netip"
 	"runtime"
 	"runtime/pprof"
@@ -107,6 +109,25 @@ func (s *steered) worker() *worker {
 	return &worker{root: r, counters: &counters{}}
 }
 
+// restored returns a state machine that was restored from a snapshot of this one.
+func (s *steered) restored() *steered {
+	s.t.Helper()
+	frozen, err := s.fsm.Freeze()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer frozen.Release()
+	var b bytes.Buffer
+	if err := frozen.Write(&b); err != nil {
+		s.t.Fatal(err)
+	}
+	next := newSteered(s.t)
+	if err := next.fsm.Restore(io.NopCloser(&b)); err != nil {
+		s.t.Fatal(err)
+	}
+	return next
+}
+
 // spots are places that are far from each other.
 func spots(i int) geo.Unit {
 	return []geo.Unit{{32767, 0, 0}, {0, 32767, 0}, {0, 0, 32767}, {-32767, 0, 0}, {0, -32767, 0}, {0, 0, -32767}, {23170, 23170, 0}, {23170, 0, 23170}}[i%8]
@@ -191,20 +212,30 @@ func TestEqualDecisions(t *testing.T) {
 		}
 		one.publish(4, 1000)
 		two.publish(4, 1000)
+		var batch []*raft.Log
 		for range rapid.IntRange(1, 30).Draw(rt, "entries") {
 			pass := rapid.Int64Range(0, 400_000).Draw(rt, "pass")
 			c := steeringCommands().Draw(rt, "entry")
 			one.now, two.now = one.now+pass, two.now+pass
 			one.do(c)
-			two.do(c)
+			two.index++
+			batch = append(batch, &raft.Log{Index: two.index, Type: raft.LogCommand, Data: two.entry(c)})
+			if rapid.Bool().Draw(rt, "batch ends") {
+				two.fsm.ApplyBatch(batch)
+				batch = nil
+			}
 			if rapid.Bool().Draw(rt, "ask one in between") {
 				a.decide(vl1.Address(rapid.IntRange(1, 4).Draw(rt, "peer")), false)
 			}
 		}
+		if len(batch) > 0 {
+			two.fsm.ApplyBatch(batch)
+		}
+		c := one.restored().worker()
 		for peer := vl1.Address(1); peer <= 4; peer++ {
 			for _, v6 := range []bool{false, true} {
-				if x, y := a.decide(peer, v6), b.decide(peer, v6); x != y {
-					rt.Fatalf("peer %d: %+v at one member, %+v at the other", peer, x, y)
+				if x, y, z := a.decide(peer, v6), b.decide(peer, v6), c.decide(peer, v6); x != y || x != z {
+					rt.Fatalf("peer %d: %+v at one member, %+v at the other, %+v at one that was restored", peer, x, y, z)
 				}
 			}
 		}
