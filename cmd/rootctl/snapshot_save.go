@@ -88,8 +88,16 @@ func snapshotSave(ctx context.Context, e *env, file string, o saveOptions) error
 	}
 	client := e.client()
 	defer client.Close()
+	if err := e.saveFrom(ctx, client, file, o.stale, dir, secrets, seal, out); err != nil {
+		return err
+	}
+	return out.print(e)
+}
+
+// saveFrom saves what a member answers, and fills out. dir is where the secrets are from; nil: there are none.
+func (e *env) saveFrom(ctx context.Context, client *admin.Client, file string, stale bool, dir *datadir.Dir, secrets snapshot.Secrets, seal snapshot.Seal, out *saved) error {
 	began := time.Now()
-	head, state, err := client.Snapshot(ctx, o.stale)
+	head, state, err := client.Snapshot(ctx, stale)
 	if err != nil {
 		return err
 	}
@@ -123,8 +131,8 @@ func snapshotSave(ctx context.Context, e *env, file string, o saveOptions) error
 	p.done()
 	out.Meta, out.Bytes, out.State, out.Seconds = written.Meta, written.Bytes, written.StateBytes, time.Since(began).Seconds()
 	out.Verified = file != "-"
-	o.note(ctx, e, client, out)
-	return out.print(e)
+	out.note(ctx, e, client)
+	return nil
 }
 
 func (o *saveOptions) seal() (snapshot.Seal, error) {
@@ -251,7 +259,7 @@ func mayReplaceArchive(path, cluster string) error {
 }
 
 // note puts the backup into the log, so that everybody knows of it.
-func (o *saveOptions) note(ctx context.Context, e *env, c *admin.Client, s *saved) {
+func (s *saved) note(ctx context.Context, e *env, c *admin.Client) {
 	switch {
 	case !s.Verified:
 		s.Warnings = append(s.Warnings, "written to standard output, so nobody has verified it, and the cluster does not count it as a backup: rootctl snapshot verify, where it ends up")

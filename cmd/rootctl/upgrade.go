@@ -34,6 +34,7 @@ func newUpgrade(e *env) *cobra.Command {
 	}
 	rollFlags(c, &o)
 	c.Flags().BoolVar(&back, "rollback", false, "bring the members that an upgrade has touched back, the last one first, with the rollback command of the fleet's file")
+	c.Flags().StringVar(&o.save, "save", ".", "directory for an archive of each cluster's state, written and verified before the first turn; secrets are not in it. \"\": none")
 	c.Flags().StringVar(&o.to, "to", "", "version that a member must come back as")
 	c.MarkFlagsMutuallyExclusive("resume", "rollback", "abandon")
 	return c

@@ -229,14 +229,21 @@ func (h *hands) stops(fleet string) {
 	h.mu.Lock()
 	h.broken, h.turns = "m2", nil
 	h.mu.Unlock()
-	code, out := h.run(0, "upgrade", "--fleet", fleet, "--yes", "--canary", "m2")
+	code, out := h.run(0, "upgrade", "--fleet", fleet, "--yes", "--canary", "m2", "--save", h.dir)
 	if code != 1 || !strings.Contains(out, "stopped at member m2 of alice") || !strings.Contains(out, "hint: the other members serve; mend what is wrong and --resume, or --rollback") {
 		h.Fatalf("exit code %d:\n%s", code, out)
+	}
+	archives, err := filepath.Glob(filepath.Join(h.dir, "alice-*.rootd"))
+	if err != nil || len(archives) != 1 {
+		h.Fatalf("archives %v, %v", archives, err)
+	}
+	if code, out := h.run(0, "snapshot", "verify", archives[0]); code != 0 {
+		h.Errorf("the archive: exit code %d:\n%s", code, out)
 	}
 	if code, out := h.run(0, "fleet", "status", "--fleet", fleet); code != 1 || !strings.Contains(out, "! alice: upgrade by ") {
 		h.Errorf("fleet status: exit code %d:\n%s", code, out)
 	}
-	if code, out := h.run(0, "upgrade", "--fleet", fleet, "--yes"); code != 1 || !strings.Contains(out, "is under way since") {
+	if code, out := h.run(0, "upgrade", "--fleet", fleet, "--yes", "--save", ""); code != 1 || !strings.Contains(out, "is under way since") {
 		h.Errorf("another one begins: exit code %d:\n%s", code, out)
 	}
 	if _, err := h.admin(0).RemoveMember(h.ctx, "m2", admin.RemoveOptions{}); err == nil || !strings.Contains(err.Error(), "upgrade by") {
@@ -245,7 +252,7 @@ func (h *hands) stops(fleet string) {
 	h.mu.Lock()
 	h.broken = ""
 	h.mu.Unlock()
-	if code, out := h.run(0, "upgrade", "--fleet", fleet, "--yes", "--rollback"); code != 0 {
+	if code, out := h.run(0, "upgrade", "--fleet", fleet, "--yes", "--rollback", "--save", ""); code != 0 {
 		h.Fatalf("rollback: exit code %d:\n%s", code, out)
 	}
 	h.well(fleet)

@@ -12,11 +12,13 @@ import (
 	"os/exec"
 	"os/signal"
 	"os/user"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/rootd/rootd/cmd/internal/rollout"
+	"github.com/rootd/rootd/snapshot"
 	"github.com/rootd/rootd/transport/admin"
 )
 
@@ -40,6 +42,7 @@ type rollOptions struct {
 	only    string
 	canary  string
 	to      string
+	save    string // directory for archives; "": none
 	plan    bool
 	resume  bool
 	abandon bool
@@ -280,6 +283,9 @@ func (r *rolling) run(ctx context.Context, p *rollout.Plan, seen []*sight) error
 	if err := r.begin(work, seen); err != nil {
 		return err
 	}
+	if err := r.saveAll(work, seen); err != nil {
+		return err
+	}
 	for i, t := range p.Turns {
 		if i > 0 && t.Cluster != p.Turns[i-1].Cluster {
 			r.line.set(fmt.Sprintf("waiting %s before cluster %s", p.Bake, t.Cluster))
@@ -303,6 +309,34 @@ func (r *rolling) run(ctx context.Context, p *rollout.Plan, seen []*sight) error
 	}
 	r.printf("%s: %d members, one after the other\n", r.o.kind, len(p.Turns))
 	return r.finish(work, after)
+}
+
+// saveAll saves the state of every cluster that is going to be worked on, unless that was done when the operation began.
+func (r *rolling) saveAll(ctx context.Context, seen []*sight) error {
+	if r.o.save == "" || len(r.begun) > 0 {
+		return nil
+	}
+	for _, s := range seen {
+		if !slices.ContainsFunc(r.chosen, func(c rollout.Cluster) bool { return c.Name == s.Cluster }) {
+			continue
+		}
+		file := filepath.Join(r.o.save, fmt.Sprintf("%s-%s.rootd", s.Cluster, r.now().UTC().Format("20060102-150405")))
+		r.line.set("saving " + file)
+		out := &saved{File: file}
+		var err error
+		for _, client := range r.clients.clients[s.Cluster] {
+			if err = r.saveFrom(ctx, client, file, false, nil, snapshot.Secrets{}, snapshot.Seal{}, out); err == nil || !admin.Elsewhere(err) {
+				break
+			}
+		}
+		if err != nil {
+			return &userError{what: "not begun: save " + s.Cluster, err: err, hint: "--abandon ends what was begun; --save \"\" goes on without"}
+		}
+		if err := r.tell(ctx, s.Cluster, "saved %s, index %d, %d peers", file, out.Meta.Index, out.Meta.Counts.Peers); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // again returns a context that outlives the first interrupt, which ended ctx, and ends with the second.
