@@ -14,7 +14,7 @@ import (
 var ErrFeature = errors.New("feature level")
 
 // Level returns the feature level from which on entries of the kind may be in the log. A new kind takes the level of the
-// release that adds it; so does a setting ([SettingKey]) and a field that older software would not read.
+// release that adds it. New settings, and fields that older software would not read, need the same, and have nothing for it yet.
 func (k Kind) Level() uint16 { return 1 }
 
 // CheckLevel says why an entry may not be proposed yet, nil if it may.

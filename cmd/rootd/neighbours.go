@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/rootd/rootd/packetpath/vl1"
 	"github.com/rootd/rootd/transport/join"
 )
 
@@ -19,14 +18,7 @@ const neighbourEvery = 15 * time.Second
 // public endpoints, greets them now and then, and may have them relay a packet to a peer.
 type neighbours struct {
 	m    *member
-	seen atomic.Pointer[[]neighbour]
-}
-
-// neighbour is one other root, and what its endpoints answered when they were last greeted.
-type neighbour struct {
-	root   vl1.Identity
-	probes []join.Probe
-	at     time.Time
+	seen atomic.Pointer[[]join.Probe] // what their endpoints answered when they were last greeted
 }
 
 func (n *neighbours) run(ctx context.Context) error {
@@ -45,13 +37,13 @@ func (n *neighbours) look(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, neighbourEvery)
 	defer cancel()
-	var all []neighbour
+	var all []join.Probe
 	for _, r := range p.World.Roots {
 		if r.Identity == n.m.dir.Identity.Identity {
 			continue
 		}
 		reachable := slices.DeleteFunc(slices.Clone(r.Endpoints), func(e netip.AddrPort) bool { return !n.m.has(e) })
-		all = append(all, neighbour{r.Identity, n.m.prober.probe(ctx, r.Identity, reachable), time.Now()})
+		all = append(all, n.m.prober.probe(ctx, r.Identity, reachable)...)
 	}
 	n.seen.Store(&all)
 }
@@ -63,11 +55,9 @@ func (n *neighbours) via() []netip.AddrPort {
 		return nil
 	}
 	var found []join.Probe
-	for _, o := range *all {
-		for _, p := range o.probes {
-			if p.OK {
-				found = append(found, p)
-			}
+	for _, p := range *all {
+		if p.OK {
+			found = append(found, p)
 		}
 	}
 	slices.SortStableFunc(found, func(a, b join.Probe) int { return cmp.Compare(a.RTTMillis, b.RTTMillis) })
