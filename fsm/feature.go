@@ -14,7 +14,8 @@ import (
 var ErrFeature = errors.New("feature level")
 
 // Level returns the feature level from which on entries of the kind may be in the log. A new kind takes the level of the
-// release that adds it. New settings, and fields that older software would not read, need the same, and have nothing for it yet.
+// release that adds it; so does a new setting ([SettingKey]). A field or a value that older software would not read needs a
+// new kind, or a new setting.
 func (k Kind) Level() uint16 { return 1 }
 
 // CheckLevel says why an entry may not be proposed yet, nil if it may.
@@ -26,7 +27,42 @@ func (s *State) CheckLevel(entry []byte) error {
 	if used := s.Feature(); k.Level() > used {
 		return fmt.Errorf("%w: a %s entry needs %d, the cluster uses %d: rootctl upgrade finalize", ErrFeature, k, k.Level(), used)
 	}
+	if k != KindSetting && k != KindSettings {
+		return nil
+	}
+	e, err := Decode(entry)
+	if err != nil {
+		return err
+	}
+	switch c := e.Command.(type) {
+	case *Set:
+		return s.checkKeys([]KeyValue{{c.Key, c.Value}})
+	case *SetMany:
+		return s.checkKeys(c.Settings)
+	}
 	return nil
+}
+
+// checkKeys says why settings may not be set yet. Applying asks, too: what a member refuses because it is of a higher level than the
+// cluster uses, an older one refuses because it does not know it.
+func (s *State) checkKeys(kvs []KeyValue) error {
+	var refusals []error
+	for _, kv := range kvs {
+		if level := settingLevel(kv.Key); level > s.Feature() {
+			refusals = append(refusals, fmt.Errorf("%w: setting %s needs %d, the cluster uses %d: rootctl upgrade finalize", ErrFeature, kv.Key, level, s.Feature()))
+		}
+	}
+	return errors.Join(refusals...)
+}
+
+// settingLevel is the level of a setting; that of one which nobody knows is no reason.
+func settingLevel(key string) uint16 {
+	for _, k := range SettingKeys() {
+		if k.Key == key {
+			return k.Level
+		}
+	}
+	return 1
 }
 
 // Feature returns the feature level that the cluster uses.

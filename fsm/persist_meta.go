@@ -113,7 +113,7 @@ func readMeta(r *reader, s *State, version uint16) error {
 	for n := r.settings(version); n > 0 && r.bad == ""; n-- {
 		next, err := s.Settings.With(r.text(1), r.text(1))
 		if err != nil && r.bad == "" {
-			return err
+			return fmt.Errorf("%w: %w", ErrTooNew, err)
 		}
 		s.Settings = next
 	}

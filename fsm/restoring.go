@@ -96,8 +96,11 @@ func (f *FSM) restoreStep(c *Restore) error {
 }
 
 func (f *FSM) restoreBegin(c *Restore) error {
+	err := f.st.checkKeys(c.Settings)
+	if err != nil {
+		return err
+	}
 	next := DefaultSettings()
-	var err error
 	const level = "feature_level" // stays as it is in the running cluster
 	isLevel := func(kv KeyValue) bool { return kv.Key == level }
 	all := slices.DeleteFunc(slices.Clone(c.Settings), isLevel)

@@ -48,6 +48,7 @@ type KeyValue struct{ Key, Value string }
 
 // SettingKey describes a setting.
 type SettingKey struct {
+	Level   uint16 // feature level from which on it may be set: that of the release that adds it, see [State.CheckLevel]
 	Key     string
 	Default string
 	Help    string
@@ -69,17 +70,17 @@ func DefaultSettings() Settings {
 func SettingKeys() []SettingKey {
 	d := DefaultSettings()
 	keys := []SettingKey{
-		{"feature_level", strconv.Itoa(d.FeatureLevel), "what the cluster uses of what its members understand; rootctl upgrade finalize raises it (1 to 65535, never lowered)"},
-		{"feature_raise_after", d.FeatureRaiseAfter.String(), "how long all members must understand a higher feature level before the cluster raises its own by itself (0s to 2160h; 0s: never)"},
-		{"keep_alive", d.KeepAlive.String(), "least time between two log entries that only say that a peer is still there (10m to 72h)"},
-		{"max_peers", strconv.Itoa(d.MaxPeers), "most peers that the cluster knows; new ones beyond are refused (1 to 1000000000)"},
-		{"member_down_after", d.MemberDownAfter.String(), "how long a member may be silent before it is declared down (5s to 1h)"},
-		{"member_lost_after", d.MemberLostAfter.String(), "how long most of the others must hear nothing of a member before it is declared down (1s to 1m; 0s: they are not asked)"},
-		{"member_suspect_after", d.MemberSuspectAfter.String(), "how long a member may be silent before it is suspect (2s to 10m)"},
-		{"peer_expiry", d.PeerExpiry.String(), "how long a peer that nobody sees stays known (1h to 87600h)"},
-		{"planet_auto", onOff(d.PlanetAuto), "whether the leader publishes the planet that the members' endpoints call for, if it keeps the signing key (on, off)"},
-		{"rescue_rate", strconv.Itoa(d.RescueRate), "peers of dead members that one member redirects to itself per second, by way of another root (0 to 100000; 0: none)"},
-		{"voters", strconv.Itoa(d.Voters), "most members that vote; the others stand by (1 to 9)"},
+		{1, "feature_level", strconv.Itoa(d.FeatureLevel), "what the cluster uses of what its members understand; rootctl upgrade finalize raises it (1 to 65535, never lowered)"},
+		{1, "feature_raise_after", d.FeatureRaiseAfter.String(), "how long all members must understand a higher feature level before the cluster raises its own by itself (0s to 2160h; 0s: never)"},
+		{1, "keep_alive", d.KeepAlive.String(), "least time between two log entries that only say that a peer is still there (10m to 72h)"},
+		{1, "max_peers", strconv.Itoa(d.MaxPeers), "most peers that the cluster knows; new ones beyond are refused (1 to 1000000000)"},
+		{1, "member_down_after", d.MemberDownAfter.String(), "how long a member may be silent before it is declared down (5s to 1h)"},
+		{1, "member_lost_after", d.MemberLostAfter.String(), "how long most of the others must hear nothing of a member before it is declared down (1s to 1m; 0s: they are not asked)"},
+		{1, "member_suspect_after", d.MemberSuspectAfter.String(), "how long a member may be silent before it is suspect (2s to 10m)"},
+		{1, "peer_expiry", d.PeerExpiry.String(), "how long a peer that nobody sees stays known (1h to 87600h)"},
+		{1, "planet_auto", onOff(d.PlanetAuto), "whether the leader publishes the planet that the members' endpoints call for, if it keeps the signing key (on, off)"},
+		{1, "rescue_rate", strconv.Itoa(d.RescueRate), "peers of dead members that one member redirects to itself per second, by way of another root (0 to 100000; 0: none)"},
+		{1, "voters", strconv.Itoa(d.Voters), "most members that vote; the others stand by (1 to 9)"},
 	}
 	keys = append(keys, steeringKeys()...)
 	slices.SortFunc(keys, func(a, b SettingKey) int { return strings.Compare(a.Key, b.Key) })

@@ -106,6 +106,9 @@ func (s Settings) try(kv KeyValue, refusals []error) (Settings, []error) {
 
 // set changes settings.
 func (f *FSM) set(kvs []KeyValue) error {
+	if err := f.st.checkKeys(kvs); err != nil {
+		return err
+	}
 	next, err := f.st.Settings.WithAll(kvs)
 	if err == nil {
 		err = f.st.raises(&next)

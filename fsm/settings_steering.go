@@ -66,21 +66,21 @@ const steeringPrefix = "steering_"
 func steeringKeys() []SettingKey {
 	d := defaultSteering()
 	return []SettingKey{
-		{"steering", d.Mode.String(), "whether peers are handed off to better members: on, off (drains only), shadow (decided and counted, not done)"},
-		{"steering_dwell", d.Dwell.String(), "least time between two moves of a peer; doubles with each further one (1m to 24h)"},
-		{"steering_hold_down", d.HoldDown.String(), "how long a member to which a handoff failed is left out for the peer; doubles with each failure (1m to 24h)"},
-		{"steering_inflation", strconv.Itoa(d.Inflation), "round trip in percent of that of light in fibre over the distance (100 to 400)"},
-		{"steering_load_from", strconv.Itoa(d.LoadFrom), "load in percent from which a member becomes dearer (10 to 99)"},
-		{"steering_load_full", strconv.Itoa(d.LoadFull), "load in percent from which a member takes no more peers (20 to 100)"},
-		{"steering_load_penalty", d.LoadPenalty.String(), "what a member costs more at steering_load_full, in proportion from steering_load_from on (0s to 1s)"},
-		{"steering_margin", d.Margin.String(), "least gain of a move, in round trip (1ms to 1s)"},
-		{"steering_margin_percent", strconv.Itoa(d.MarginPercent), "least gain of a move, in percent of the present cost (0 to 90)"},
-		{"steering_measured", onOff(d.Measured), "whether measured round trips count, or distances alone: on, off"},
-		{"steering_moves_per_hour", strconv.Itoa(d.MovesPerHour), "most moves of one peer (1 to 20)"},
-		{"steering_moves_per_second", strconv.Itoa(d.MovesPerSecond), "handoffs that one member begins in a second (1 to 100000)"},
-		{"steering_probes", onOff(d.Probes), "whether members may have a peer measured by another member when the choice is close: on, off"},
-		{"steering_rtt_age", d.RTTAge.String(), "how long a measured round trip counts (1h to 720h)"},
-		{"steering_shadow", d.Shadow, `other rules to try on paper, such as "margin=20ms dwell=5m"; empty: none`},
+		{1, "steering", d.Mode.String(), "whether peers are handed off to better members: on, off (drains only), shadow (decided and counted, not done)"},
+		{1, "steering_dwell", d.Dwell.String(), "least time between two moves of a peer; doubles with each further one (1m to 24h)"},
+		{1, "steering_hold_down", d.HoldDown.String(), "how long a member to which a handoff failed is left out for the peer; doubles with each failure (1m to 24h)"},
+		{1, "steering_inflation", strconv.Itoa(d.Inflation), "round trip in percent of that of light in fibre over the distance (100 to 400)"},
+		{1, "steering_load_from", strconv.Itoa(d.LoadFrom), "load in percent from which a member becomes dearer (10 to 99)"},
+		{1, "steering_load_full", strconv.Itoa(d.LoadFull), "load in percent from which a member takes no more peers (20 to 100)"},
+		{1, "steering_load_penalty", d.LoadPenalty.String(), "what a member costs more at steering_load_full, in proportion from steering_load_from on (0s to 1s)"},
+		{1, "steering_margin", d.Margin.String(), "least gain of a move, in round trip (1ms to 1s)"},
+		{1, "steering_margin_percent", strconv.Itoa(d.MarginPercent), "least gain of a move, in percent of the present cost (0 to 90)"},
+		{1, "steering_measured", onOff(d.Measured), "whether measured round trips count, or distances alone: on, off"},
+		{1, "steering_moves_per_hour", strconv.Itoa(d.MovesPerHour), "most moves of one peer (1 to 20)"},
+		{1, "steering_moves_per_second", strconv.Itoa(d.MovesPerSecond), "handoffs that one member begins in a second (1 to 100000)"},
+		{1, "steering_probes", onOff(d.Probes), "whether members may have a peer measured by another member when the choice is close: on, off"},
+		{1, "steering_rtt_age", d.RTTAge.String(), "how long a measured round trip counts (1h to 720h)"},
+		{1, "steering_shadow", d.Shadow, `other rules to try on paper, such as "margin=20ms dwell=5m"; empty: none`},
 	}
 }
 

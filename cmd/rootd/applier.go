@@ -19,6 +19,9 @@ type applyAnswer struct {
 }
 
 func (c *cluster) handleApply(ctx context.Context, _ pki.Peer, entry []byte) ([]byte, error) {
+	if err := c.m.fsm.View().State().CheckLevel(entry); err != nil {
+		return nil, &rpc.Error{Code: codeRefused, Text: err.Error()}
+	}
 	r, err := c.m.replica.Apply(ctx, entry)
 	switch {
 	case r.Err != nil:

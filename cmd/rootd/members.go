@@ -238,13 +238,17 @@ func settingKey(key string) (fsm.SettingKey, bool) {
 }
 
 func geoKey(key string) (fsm.SettingKey, bool) {
-	return fsm.SettingKey{Key: key, Help: "where these addresses are: latitude,longitude[,radius in km][ city[, country]]"}, strings.HasPrefix(key, fsm.GeoPrefix)
+	return fsm.SettingKey{Level: 1, Key: key, Help: "where these addresses are: latitude,longitude[,radius in km][ city[, country]]"}, strings.HasPrefix(key, fsm.GeoPrefix)
 }
 
 func adminSetting(settings *fsm.Settings, k fsm.SettingKey) admin.Setting {
 	v, _ := settings.Value(k.Key)
 	explicit := slices.ContainsFunc(settings.Explicit(), func(e fsm.KeyValue) bool { return e.Key == k.Key })
-	return admin.Setting{Key: k.Key, Value: v, Default: k.Default, Explicit: explicit, Help: k.Help}
+	help := k.Help
+	if int(k.Level) > settings.FeatureLevel {
+		help += fmt.Sprintf("; needs feature level %d: rootctl upgrade finalize", k.Level)
+	}
+	return admin.Setting{Key: k.Key, Value: v, Default: k.Default, Explicit: explicit, Help: help}
 }
 
 // SetSetting implements [admin.Settings].
