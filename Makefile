@@ -68,8 +68,8 @@ scale-restore: ## Lose a cluster of many peers and restore it, with real process
 	@ROOTD_RESTORE_PEERS=$(or $(PEERS),1000000) $(GO) test ./cmd/rootd -run TestRestoreScale -count 1 -v -timeout 1h
 
 .PHONY: kill-restore
-kill-restore: ## Kill restores and recoveries at 200 random moments each, and look at what is left
-	@ROOTD_KILLS=200 $(GO) test ./cmd/internal/restore -run Killed -count 1 -v
+kill-restore: ## Kill restores, recoveries and restores into a running cluster at random moments each, and look at what is left [KILLS=200]
+	@ROOTD_KILLS=$(or $(KILLS),200) $(GO) test ./cmd/internal/restore ./cmd/rootctl ./cmd/rootd -run 'Killed$$' -count 1 -v -timeout 3h
 
 .PHONY: soak-join
 soak-join: ## Kill rootctl join at random moments of joins to a real cluster, and run it again [KILLS=200]

@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hashicorp/raft"
 
@@ -60,8 +61,10 @@ type FSM struct {
 	rec table.Record // scratch
 	// staged is the restore that goes on; nil: none does.
 	staged *staged
+	at     uint64 // index of the entry that is applied
 
-	hashes hashRing
+	hashes     hashRing
+	restoredAt atomic.Uint64 // see [FSM.RestoredAt]
 }
 
 var (
@@ -138,6 +141,7 @@ func (f *FSM) applyLog(l *raft.Log) Response {
 		f.configure(l.Index, raft.DecodeConfiguration(l.Data))
 		return Response{}
 	case raft.LogCommand:
+		f.at = l.Index
 		resp := f.apply(l.Data)
 		if f.st.Halted == "" {
 			f.st.Index = l.Index

@@ -28,6 +28,7 @@ func (f *FSM) Restore(rc io.ReadCloser) error {
 	defer f.mu.Unlock()
 	f.st = *st
 	f.staged = nil // what the snapshot says is later
+	f.restoredAt.Store(0)
 	f.publish()
 	return nil
 }

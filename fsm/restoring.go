@@ -77,6 +77,10 @@ func (s *State) PeersSum() [16]byte { return [16]byte(s.sum.append(nil)) }
 // Restoring reports whether a restore goes on. For the goroutine that applies, and while it rests.
 func (f *FSM) Restoring() bool { return f.staged != nil }
 
+// RestoredAt returns the index of the entry that put the last restore in place; 0 if there was none since the snapshot that the state began
+// with. Any goroutine.
+func (f *FSM) RestoredAt() uint64 { return f.restoredAt.Load() }
+
 func (f *FSM) restoreStep(c *Restore) error {
 	s := f.staged
 	if c.Step != RestoreBegin && (s == nil || s.id != c.ID) {
@@ -163,6 +167,7 @@ func (f *FSM) restoreEnd(c *Restore) error {
 	f.st.peers, f.st.sum, f.st.Peers, f.st.Settings = s.peers, s.sum, int(c.Peers), s.settings
 	f.st.Cluster.Restored = f.st.Time
 	f.staged = nil
+	f.restoredAt.Store(f.at)
 	return nil
 }
 

@@ -25,10 +25,13 @@ const drillLimit = 10 * time.Minute
 
 type drillOptions struct {
 	keyOptions
-	rootd   string
-	dir     string
-	members int
-	inside  bool // in a network of its own
+	phrase   string // that opens the archive
+	identity string // of an archive that does not hold it
+	ca       string // the same
+	rootd    string
+	dir      string
+	members  int
+	inside   bool // in a network of its own
 }
 
 func newSnapshotDrill(e *env) *cobra.Command {
@@ -40,7 +43,7 @@ func newSnapshotDrill(e *env) *cobra.Command {
 			"says, prints how old that is (RPO: what would be lost now) and how long it took (RTO), and removes all of it.\n\n" +
 			"The members run in a network of their own with nothing in it but themselves: they reach neither the real cluster nor a client. That needs Linux, and root or a kernel that " +
 			"gives users network namespaces. The secrets are opened, and are in the temporary directory, readable by its owner alone, while the drill runs.",
-		Example: "  rootctl snapshot drill alice.rootd --key backup.key\n  rootctl snapshot drill alice.rootd --passphrase-file passphrase --members 1 -o json",
+		Example: "  rootctl snapshot drill alice.rootd --archive-key backup.key\n  rootctl snapshot drill alice.rootd --passphrase-file passphrase --members 1 -o json",
 		Args:    wantArgs("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.members < 1 || o.members > 9 {
@@ -49,8 +52,10 @@ func newSnapshotDrill(e *env) *cobra.Command {
 			return snapshotDrill(cmd.Context(), e, args[0], o)
 		},
 	}
-	o.flags(c)
+	o.flags(c, "")
 	f := c.Flags()
+	f.StringVar(&o.identity, "identity", "", "the root's identity.secret, if the archive does not hold it")
+	f.StringVar(&o.ca, "ca", "", "the cluster's ca.key, if the archive does not hold it")
 	f.StringVar(&o.rootd, "rootd", "", "the rootd to run, default the one beside rootctl, else the one in PATH")
 	f.StringVar(&o.dir, "dir", "", "directory for the temporary one, default that of the system; it needs room for a copy of the state for each member")
 	f.IntVar(&o.members, "members", o.members, "members of the temporary cluster")
@@ -60,14 +65,17 @@ func newSnapshotDrill(e *env) *cobra.Command {
 }
 
 func snapshotDrill(ctx context.Context, e *env, file string, o drillOptions) error {
-	if !o.given() {
-		return &userError{what: "a restore needs the secrets of the archive", usage: true, hint: "open them with --key FILE or --passphrase-file FILE"}
+	if file == "-" {
+		return usageError("drill reads the archive twice: name a file")
 	}
 	var err error
 	if o.rootd, err = findRootd(o.rootd); err != nil {
 		return err
 	}
 	if !o.inside {
+		if err := e.unsealForDrill(file, &o); err != nil {
+			return err
+		}
 		return isolate(ctx, e, file, o)
 	}
 	if err := errors.Join(alone(), loopback()); err != nil {
@@ -87,6 +95,38 @@ func snapshotDrill(ctx context.Context, e *env, file string, o drillOptions) err
 	}
 	d.line.done()
 	return d.out.print(e)
+}
+
+// secretFlags are the flags of rootctl init --from for the secrets.
+func (o *drillOptions) secretFlags() (flags []string) {
+	for _, x := range [][2]string{{"--archive-key", o.keyFile}, {"--identity", o.identity}, {"--ca", o.ca}} {
+		if x[1] != "" {
+			flags = append(flags, x[0], x[1])
+		}
+	}
+	return flags
+}
+
+// unsealForDrill finds what opens the archive, or stands in for what it does not hold, before anything is started.
+func (e *env) unsealForDrill(file string, o *drillOptions) error {
+	a, closer, err := e.archive(file, io.Discard)
+	if err != nil {
+		return err
+	}
+	defer closer()
+	m := a.Meta()
+	if m.Secrets.Seal == snapshot.SealPassphrase { // asked for once, and for all that is started
+		if o.phrase, err = e.passphrase(&o.keyOptions); err != nil {
+			return err
+		}
+		o.passphraseFile = ""
+	} else if _, err := e.unseal(m, &o.keyOptions); err != nil {
+		return err
+	}
+	if m.Secrets.Identity == "" && o.identity == "" || m.Secrets.Authority == "" && o.ca == "" {
+		return &userError{what: "a restore needs the root's identity and the cluster's authority, and the archive does not hold both", hint: "name them, as for rootctl init --from: --identity identity.secret --ca ca.key"}
+	}
+	return nil
 }
 
 // findRootd returns the path of the daemon.
@@ -163,11 +203,7 @@ func (d *drill) run(ctx context.Context, file string) error {
 	d.out.RPO = d.e.now().Sub(d.out.Meta.Created).Seconds()
 	d.say("restoring")
 	args := []string{"init", "--from", file, "--yes"}
-	if d.o.key != "" {
-		args = append(args, "--archive-key", d.o.key)
-	} else {
-		args = append(args, "--passphrase-file", d.o.passphraseFile)
-	}
+	args = append(args, d.o.secretFlags()...)
 	if err := d.rootctl(ctx, 1, args...); err != nil {
 		return err
 	}

@@ -22,13 +22,13 @@ func dieTogether(cmd *exec.Cmd) {
 // isolate runs the drill in another process, in a network of its own.
 func isolate(ctx context.Context, e *env, file string, o drillOptions) error {
 	args := []string{"snapshot", "drill", file, "--inside", "--rootd", o.rootd, "--members", fmt.Sprint(o.members), "--output", e.output}
-	for flag, value := range map[string]string{"--key": o.key, "--passphrase-file": o.passphraseFile, "--dir": o.dir} {
-		if value != "" {
-			args = append(args, flag, value)
-		}
+	if o.dir != "" {
+		args = append(args, "--dir", o.dir)
 	}
+	args = append(args, o.secretFlags()...)
 	cmd := exec.CommandContext(ctx, selfPath(), args...)
 	cmd.Args[0] = os.Args[0]
+	cmd.Env = append(os.Environ(), passphraseVariable+"="+o.phrase)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it cleans up
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = e.stdin, e.stdout, e.stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET}

@@ -3,15 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"net"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/rootd/rootd/cmd/internal/datadir"
 	"github.com/rootd/rootd/cmd/internal/restore"
@@ -20,24 +17,15 @@ import (
 	"github.com/rootd/rootd/transport/join"
 )
 
-// passphraseVariable is the environment variable that the passphrase of an archive may be in.
-const passphraseVariable = "ROOTD_PASSPHRASE"
-
 // initFrom are the flags of init that are for an archive alone.
 type initFrom struct {
 	path    string
 	address string
 	ca      string
-	unseal  unsealOptions
+	unseal  keyOptions
 	dryRun  bool
 	force   bool
 	yes     bool
-}
-
-// unsealOptions say what opens the secrets of an archive.
-type unsealOptions struct {
-	keyFile        string
-	passphraseFile string
 }
 
 func (o *initFrom) flags(c *cobra.Command) {
@@ -45,8 +33,7 @@ func (o *initFrom) flags(c *cobra.Command) {
 	f.StringVar(&o.path, "from", "", "begin with the state of this archive (rootctl snapshot save)")
 	f.StringVar(&o.address, "address", "", "with --from: host:port at which other members will dial this one, default that of the first endpoint, port 9995")
 	f.StringVar(&o.ca, "ca", "", "with --from: the cluster's ca.key, if the archive does not hold it")
-	f.StringVar(&o.unseal.keyFile, "archive-key", "", "with --from: file with the age identity that opens the secrets of the archive")
-	f.StringVar(&o.unseal.passphraseFile, "passphrase-file", "", "with --from: file with the passphrase of the archive, default "+passphraseVariable+", else it is asked for")
+	o.unseal.flags(c, "with --from: ")
 	f.BoolVar(&o.dryRun, "dry-run", false, "with --from: read and check everything, show what would come of it, change nothing")
 	f.BoolVar(&o.force, "force", false, "with --from: although the cluster is alive; its members are superseded")
 	f.BoolVar(&o.yes, "yes", false, "with --from: do not ask")
@@ -57,7 +44,7 @@ func (o *initFrom) flags(c *cobra.Command) {
 
 // given reports whether a flag was given that means nothing without --from.
 func (o *initFrom) given() bool {
-	return o.address != "" || o.ca != "" || o.unseal != unsealOptions{} || o.dryRun || o.force || o.yes
+	return o.address != "" || o.ca != "" || o.unseal != keyOptions{} || o.dryRun || o.force || o.yes
 }
 
 func initializeFrom(ctx context.Context, e *env, o initOptions) error {
@@ -129,51 +116,6 @@ func readProgress(line *statusLine) func(read, total int64) {
 			line.set(fmt.Sprintf("reading the archive: %d %% of %s", percent, bytesText(total)))
 		}
 	}
-}
-
-// unseal returns what opens the secrets of an archive: a key file or a passphrase.
-func (e *env) unseal(m *snapshot.Meta, o *unsealOptions) (snapshot.Key, error) {
-	if o.keyFile != "" {
-		b, err := datadir.ReadSecret(o.keyFile)
-		if err != nil {
-			return snapshot.Key{}, err
-		}
-		return snapshot.ParseKey(string(b))
-	}
-	if m.Secrets.Seal != snapshot.SealPassphrase {
-		return snapshot.Key{}, &userError{what: "the secrets of the archive are sealed to " + strings.Join(m.Secrets.Recipients, ", "), hint: "name the file with the age identity: --archive-key FILE"}
-	}
-	text := e.getenv(passphraseVariable)
-	switch {
-	case o.passphraseFile != "":
-		b, err := datadir.ReadSecret(o.passphraseFile)
-		if err != nil {
-			return snapshot.Key{}, err
-		}
-		text = strings.TrimRight(string(b), "\r\n")
-	case text == "" && e.terminal():
-		b, err := e.readHidden("passphrase of the archive: ")
-		if err != nil {
-			return snapshot.Key{}, err
-		}
-		text = b
-	}
-	if text == "" {
-		return snapshot.Key{}, &userError{what: "the secrets of the archive are sealed with a passphrase", hint: "give it with --passphrase-file or " + passphraseVariable}
-	}
-	return snapshot.Passphrase(text)
-}
-
-// readHidden asks for a line that is not shown.
-func (e *env) readHidden(prompt string) (string, error) {
-	f, ok := e.stdin.(*os.File)
-	if !ok {
-		return "", io.ErrUnexpectedEOF
-	}
-	fmt.Fprint(e.stderr, prompt)
-	b, err := term.ReadPassword(int(f.Fd()))
-	fmt.Fprintln(e.stderr)
-	return string(b), err
 }
 
 func (e *env) showFounding(f *restore.Founding) error {

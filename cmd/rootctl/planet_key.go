@@ -72,7 +72,7 @@ func planetKeyStatus(ctx context.Context, e *env) error {
 		fallthrough
 	default:
 		e.note("warning: no backup that the cluster knows of holds the key that signs the planet: if it is lost, every client must be touched")
-		e.note("hint: rootctl snapshot save FILE -r age1...%s", map[bool]string{false: " --planet-key KEY, where the key is"}[st.Here])
+		e.note("hint: rootctl snapshot save FILE -r age1...%s", map[bool]string{false: " --key KEY, where the key is"}[st.Here])
 	}
 	return err
 }

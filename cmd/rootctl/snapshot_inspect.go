@@ -36,7 +36,7 @@ func newSnapshotVerify(e *env) *cobra.Command {
 		Short: "Check every byte of an archive",
 		Long: "verify reads an archive to its end and checks all of it: checksums, every record, the state hash. With a key or passphrase it also opens the secrets, " +
 			"and checks that they are those of this root and this planet. It changes nothing, shows no secrets, and needs no rootd.",
-		Example: "  rootctl snapshot verify alice.rootd\n  rootctl snapshot verify alice.rootd --key key.txt",
+		Example: "  rootctl snapshot verify alice.rootd\n  rootctl snapshot verify alice.rootd --archive-key key.txt",
 		Args:    wantArgs("FILE"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			v, err := e.verify(args[0], o)
@@ -58,7 +58,7 @@ func newSnapshotVerify(e *env) *cobra.Command {
 			return nil
 		},
 	}
-	o.flags(c)
+	o.flags(c, "")
 	return c
 }
 
@@ -74,10 +74,6 @@ type verified struct {
 }
 
 func (e *env) verify(file string, o keyOptions) (*verified, error) {
-	key, err := o.open()
-	if err != nil {
-		return nil, err
-	}
 	began := time.Now()
 	p := e.newProgress("verifying", fileSize(file))
 	defer p.done()
@@ -91,6 +87,10 @@ func (e *env) verify(file string, o keyOptions) (*verified, error) {
 	}
 	v := &verified{File: file, Meta: a.Meta(), Sections: a.Sections(), Bytes: p.n}
 	if o.given() {
+		key, err := e.unseal(a.Meta(), &o)
+		if err != nil {
+			return nil, err
+		}
 		s, err := a.OpenSecrets(key)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)

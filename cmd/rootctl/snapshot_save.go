@@ -50,7 +50,7 @@ func newSnapshotSave(e *env) *cobra.Command {
 	f.StringVar(&o.recipientsFile, "recipients-file", "", "file with such public keys, one a line")
 	f.StringVar(&o.passphraseFile, "passphrase-file", "", "seal the secrets with the passphrase on the first line of this file")
 	f.BoolVar(&o.noSecrets, "no-secrets", false, "leave all secrets out")
-	f.StringVar(&o.planetKey, "planet-key", "", "the planet's signing key, where it is not kept in the data directory")
+	f.StringVar(&o.planetKey, "key", "", "the planet's signing key, where it is not kept in the data directory")
 	f.BoolVar(&o.stale, "stale", false, "take the state of this member, leader or not")
 	return c
 }
@@ -186,7 +186,7 @@ func (o *saveOptions) secrets(d *datadir.Dir) (snapshot.Secrets, error) {
 
 func missingSecrets(s *snapshot.Secrets) (warnings []string) {
 	if s.PlanetKey == nil {
-		warnings = append(warnings, "the planet's signing key is not in it: it is not kept in this data directory. Give it with --planet-key, or keep it safe yourself: without it every client must be touched")
+		warnings = append(warnings, "the planet's signing key is not in it: it is not kept in this data directory. Give it with --key, or keep it safe yourself: without it every client must be touched")
 	}
 	if s.Authority == nil {
 		warnings = append(warnings, "the cluster authority's key is not in it: it is not kept in this data directory")

@@ -144,6 +144,7 @@ func newCluster(ctx context.Context, m *member, s *clusterSockets) (*cluster, er
 	c.server.HandleStream(callState, c.handleState)
 	c.server.Handle(callSteering, c.handleSteering)
 	c.server.Handle(callGeo, c.handleGeo)
+	c.server.Handle(callRestored, c.handleRestored)
 	if c.joins, err = join.NewServer(join.ServerOptions{
 		Admitter: admitter{c}, Features: c.features, Now: time.Now, Logger: m.log,
 	}); err != nil {
@@ -206,8 +207,6 @@ func (c *cluster) run(ctx context.Context) error {
 	g.Go(func() error { return c.follow(ctx) })
 	g.Go(func() error { return c.waitExpelled(ctx) })
 	g.Go(func() error { return c.herald(ctx) })
-	g.Go(func() error { return c.compact(ctx) })
-	g.Go(func() error { return c.compact(ctx) })
 	g.Go(func() error { return c.servers.Run(ctx) })
 	g.Go(func() error { return c.supervisor.Run(ctx) })
 	g.Go(func() error { return c.health.run(ctx) })

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,10 +14,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rootd/rootd/fsm"
-	"github.com/rootd/rootd/fsm/replica"
 	"github.com/rootd/rootd/fsm/table"
 	"github.com/rootd/rootd/snapshot"
 	"github.com/rootd/rootd/transport/admin"
+	"github.com/rootd/rootd/transport/pki"
 )
 
 var _ admin.Restores = source{}
@@ -168,7 +167,8 @@ func (r *restoring) abandon(ctx context.Context) {
 	}
 }
 
-// waitVoters waits until all voters that are up have an entry, and says which have it.
+// waitVoters waits until all voters that are up have a restore, and nothing before it in their logs: whoever joins now begins with it, whichever of
+// them leads. It says which have it.
 func (m *member) waitVoters(ctx context.Context, index uint64) (have, missing []string) {
 	ctx, cancel := context.WithTimeout(ctx, restoreVoters)
 	defer cancel()
@@ -177,15 +177,17 @@ func (m *member) waitVoters(ctx context.Context, index uint64) (have, missing []
 		waits := false // for one that is up
 		st := m.fsm.View().State()
 		for _, v := range st.Voters.Servers {
-			switch {
-			case !v.Voter:
-			case m.hasEntry(ctx, v.ID, index):
-				have = append(have, m.memberName(v.ID))
-			default:
-				missing = append(missing, m.memberName(v.ID))
-				id, err := strconv.ParseUint(v.ID, 10, 16)
-				waits = waits || err == nil && st.StatusOf(table.MemberID(id)) == fsm.StatusUp
+			if !v.Voter {
+				continue
 			}
+			is := m.restoredAt(ctx, v.ID, index)
+			if is == restoredNot {
+				missing = append(missing, m.memberName(v.ID))
+			} else {
+				have = append(have, m.memberName(v.ID))
+			}
+			id, err := strconv.ParseUint(v.ID, 10, 16)
+			waits = waits || is != restoredAlone && err == nil && st.StatusOf(table.MemberID(id)) == fsm.StatusUp
 		}
 		if !waits || !sleep(ctx, 200*time.Millisecond) {
 			return have, missing
@@ -193,33 +195,59 @@ func (m *member) waitVoters(ctx context.Context, index uint64) (have, missing []
 	}
 }
 
-// hasEntry reports whether a member has an entry.
-func (m *member) hasEntry(ctx context.Context, text string, index uint64) bool {
+// callRestored asks a member for the index of a restore, as text; the answer is one of the following.
+const (
+	callRestored = "restored/1"
+
+	restoredNot   = "no"    // the entry is not applied yet
+	restoredLong  = "long"  // it is, and the log begins before it
+	restoredAlone = "alone" // it is, and the log begins after it
+)
+
+// restoredAt asks a member how far it is with a restore.
+func (m *member) restoredAt(ctx context.Context, text string, index uint64) string {
 	id, err := strconv.ParseUint(text, 10, 16)
 	if err != nil {
-		return false
+		return restoredNot
 	}
 	if m.cluster == nil || table.MemberID(id) == m.id {
-		return m.fsm.View().State().Index >= index
+		return m.hasRestore(index)
 	}
-	b, err := m.cluster.call(ctx, table.MemberID(id), callStats, nil)
-	var stats replica.ServerStats
-	return err == nil && json.Unmarshal(b, &stats) == nil && stats.LastIndex >= index
+	b, err := m.cluster.call(ctx, table.MemberID(id), callRestored, strconv.AppendUint(nil, index, 10))
+	if err != nil {
+		return restoredNot
+	}
+	return string(b)
 }
 
-// compact shortens the log after a restore, which has made it as large as the archive.
-func (c *cluster) compact(ctx context.Context) error {
-	last := c.m.fsm.View().State().Cluster.Restored
-	for sleep(ctx, time.Second) {
-		now := c.m.fsm.View().State().Cluster.Restored
-		if now == last {
+func (m *member) hasRestore(index uint64) string {
+	switch {
+	case m.fsm.View().State().Index < index:
+		return restoredNot
+	case m.replica.HoldsRestore():
+		return restoredLong
+	}
+	return restoredAlone
+}
+
+func (c *cluster) handleRestored(_ context.Context, _ pki.Peer, body []byte) ([]byte, error) {
+	index, err := strconv.ParseUint(string(body), 10, 64)
+	if err != nil {
+		return nil, err
+	}
+	return []byte(c.m.hasRestore(index)), nil
+}
+
+// compact shortens the log after a restore, which has made it as large as the archive; also one that was not shortened in an earlier life.
+func (m *member) compact(ctx context.Context) error {
+	for sleep(ctx, 200*time.Millisecond) {
+		if !m.replica.HoldsRestore() {
 			continue
 		}
-		if err := c.m.replica.Compact(ctx); err != nil {
-			c.m.log.Warn("log not shortened", "error", err)
-			continue
+		if err := m.replica.Compact(ctx); err != nil && ctx.Err() == nil {
+			m.log.Warn("log not shortened", "error", err)
+			sleep(ctx, 5*time.Second)
 		}
-		last = now
 	}
 	return nil
 }

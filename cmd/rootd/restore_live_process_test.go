@@ -1,18 +1,18 @@
 package main_test
 
 import (
+	"encoding/json"
 	"io"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/hashicorp/raft"
 
 	"github.com/rootd/rootd/cmd/internal/procs"
 	"github.com/rootd/rootd/fsm"
+	"github.com/rootd/rootd/fsm/replica"
 	"github.com/rootd/rootd/packetpath/vl1"
 	"github.com/rootd/rootd/snapshot"
 	"github.com/rootd/rootd/transport/admin"
@@ -92,58 +92,8 @@ func (b binaries) runningCluster(t *testing.T) {
 	f.start(2)
 	f.waitMembers("m1 up voter", "m2 up voter", "m3 up voter")
 	f.contents(0, 1, 2)
-	f.restoreKilled(b, archive)
-}
-
-// restoreKilled: rootctl, or the leader, is killed while an archive of many peers is on its way into the log. All members have
-// all of it in the end, or nothing.
-func (f *fleet) restoreKilled(b binaries, archive string) {
-	const many = 50_000
-	large := filepath.Join(f.TempDir(), "large.rootd-snapshot")
-	enlarge(f.T, archive, large, many)
-	few := f.known()
-	patience := 3 * time.Second
-	for round := range 5 {
-		p := procs.StartTest(f.T, procs.Command{Path: b.rootctl(), Args: []string{"snapshot", "restore", large, "--yes", "--data-dir", f.members[1].DataDir}})
-		began := time.Now()
-		select {
-		case <-p.Done():
-			patience = time.Since(began)
-		case <-time.After(rand.N(patience)):
-		}
-		leader := -1
-		if round == 4 {
-			leader = f.leader(1, "")
-			f.members[leader].Kill()
-		}
-		p.Kill()
-		if leader >= 0 {
-			f.start(leader)
-			f.waitMembers("m1 up voter", "m2 up voter", "m3 up voter")
-		}
-		switch n := f.known(); {
-		case n >= many:
-			b.ctl(f.T, f.members[0], "snapshot", "restore", archive, "--yes", "--force")
-		case n > few+5: // peers that speak meanwhile are known again
-			f.Fatalf("round %d: %d peers of %d are back", round, n, many)
-		}
-	}
-}
-
-// known waits until all members know as many peers, and returns how many.
-func (f *fleet) known() (n int) {
-	f.Helper()
-	eventually(f.T, "members know as many peers", func() bool {
-		for i := range f.members {
-			s, err := f.admin(i).Status(f.Context())
-			if err != nil || i > 0 && s.Peers.Known != n {
-				return false
-			}
-			n = s.Peers.Known
-		}
-		return true
-	})
-	return n
+	f.restoreKilled(b, archive, 3)
+	f.joinsRestored(b, archive)
 }
 
 // enlarge writes an archive of the same cluster with more peers.
@@ -211,4 +161,31 @@ func (f *fleet) logShortened() {
 		}
 		return true
 	})
+}
+
+// joinsRestored: who joins right after a restore begins with a snapshot of what was restored, and its log with what came after.
+func (f *fleet) joinsRestored(b binaries, archive string) {
+	f.Helper()
+	var done struct {
+		Index uint64 `json:"index"`
+	}
+	out := b.ctl(f.T, f.members[0], "snapshot", "restore", archive, "--yes", "-o", "json")
+	if err := json.Unmarshal([]byte(out), &done); err != nil || done.Index == 0 {
+		f.Fatalf("%v:\n%s", err, out)
+	}
+	m := f.grow()
+	want := readArchive(f.T, archive).View().State().Contents().String()
+	if got := f.contents(0, len(f.members)-1); got != want {
+		f.Errorf("contents %s, of the archive %s", got, want)
+	}
+	m.Kill()
+	state, err := fsm.New(fsm.Options{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	survey, err := replica.Examine(replica.Options{Dir: filepath.Join(m.DataDir, "raft"), FSM: state})
+	if err != nil || survey.Snapshot < done.Index || survey.First != 0 && survey.First <= done.Index || state.RestoredAt() != 0 {
+		f.Errorf("the restore is entry %d; who joined after it has %+v, %v", done.Index, survey, err)
+	}
+	f.Logf("restored at entry %d; who joined has a snapshot at %d and a log from %d to %d", done.Index, survey.Snapshot, survey.First, survey.Last)
 }

@@ -295,6 +295,7 @@ func (m *member) serve(ctx context.Context) error {
 		g.Go(func() error { return m.watchBackups(serving) })
 	}
 	g.Go(func() error { return m.announce(serving) })
+	g.Go(func() error { return m.compact(serving) })
 	if m.spare != nil {
 		g.Go(func() error { return m.spare.run(serving) })
 	}

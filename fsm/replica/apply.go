@@ -84,6 +84,17 @@ func (r *Replica) Snapshot(ctx context.Context) error {
 	return nil
 }
 
+// HoldsRestore reports whether the log here still carries a restore into the running cluster ([fsm.Restore]): whoever began with it
+// would replay the archive, and what was before, instead of getting a snapshot.
+func (r *Replica) HoldsRestore() bool {
+	at := r.opts.FSM.RestoredAt()
+	if at == 0 {
+		return false
+	}
+	first, err := r.stores.log.FirstIndex()
+	return err != nil || first != 0 && first <= at
+}
+
 // Compact takes a snapshot, and keeps no entry before it: whoever is behind it gets the snapshot.
 func (r *Replica) Compact(ctx context.Context) error {
 	node := r.raft.Load()

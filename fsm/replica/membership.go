@@ -106,6 +106,10 @@ func (m *Membership) follow(ctx context.Context) error {
 		if x.Address == "" || at >= 0 && servers[at].Address == raft.ServerAddress(x.Address) {
 			continue
 		}
+		if at < 0 && r.HoldsRestore() {
+			errs = append(errs, fmt.Errorf("%s waits until the log is shortened: it is to begin with what was restored", x.Name))
+			continue
+		}
 		err := r.AddNonvoter(ctx, id, x.Address)
 		if err == nil {
 			m.log.Info("raft server has its address", "member", x.Name, "address", x.Address)

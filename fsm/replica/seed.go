@@ -17,6 +17,7 @@ import (
 type Survey struct {
 	Snapshot  uint64   // index of the newest snapshot; 0: none
 	Committed uint64   // index of the last entry that is known to be committed
+	First     uint64   // of the first entry of the log; 0: it is empty
 	Last      uint64   // of the last entry: those after Committed may have been committed, or not
 	Term      uint64   // the greatest one that this member has heard of
 	Servers   []Server // of the last configuration
@@ -55,11 +56,11 @@ func Examine(o Options) (*Survey, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, last, err := st.log.bounds()
+	first, last, err := st.log.bounds()
 	if err != nil {
 		return nil, err
 	}
-	s := &Survey{Snapshot: rec.snapshot, Committed: max(rec.snapshot, st.log.persisted()), Last: max(rec.snapshot, last)}
+	s := &Survey{Snapshot: rec.snapshot, First: first, Committed: max(rec.snapshot, st.log.persisted()), Last: max(rec.snapshot, last)}
 	if rec.sole {
 		s.Committed = s.Last
 	}
