@@ -46,6 +46,17 @@ func (s *sum) add(r *table.Record) {
 	s[1] += b
 }
 
+func (s *sum) addEncoded(b []byte) {
+	x, y := hashEncoded(b)
+	s[0] += x
+	s[1] += y
+}
+
+func (s *sum) merge(o *sum) {
+	s[0] += o[0]
+	s[1] += o[1]
+}
+
 func (s *sum) remove(r *table.Record) {
 	a, b := hashRecord(r)
 	s[0] -= a
@@ -65,26 +76,43 @@ const (
 	hashD = 0xa54ff53a5f1d36f1
 )
 
-// hashRecord hashes the first 123 bytes of a record, padded with zeroes to eight blocks of two big-endian words, and, unless they are all
-// zero, the 24 bytes of its handoff, padded to two more: so a record without one has the hash that it always had. For each block, the first lane becomes fold(lane ^ word0, word1 ^ B), the second fold(lane ^ word1, word0 ^ D), where
-// fold is the xor of the halves of the 128-bit product. The lanes start as A and C and end with one more fold.
+// hashRecord hashes a record: see hashEncoded.
 func hashRecord(r *table.Record) (uint64, uint64) {
-	var buf [160]byte
-	appendPeer(buf[:0], r)
-	blocks := buf[:128]
-	if r.Handoff != (table.Handoff{}) {
-		appendHandoff(buf[128:128], &r.Handoff)
-		blocks = buf[:]
+	var buf [recordSize]byte
+	putRecord(&buf, r)
+	return hashEncoded(buf[:])
+}
+
+// hashEncoded hashes the first 123 bytes of a record, padded with zeroes to eight blocks of two big-endian words, and, unless they are all
+// zero or missing, the 24 bytes of its handoff, padded to two more: so a record without one has the hash that it always had. For each block,
+// the first lane becomes fold(lane ^ word0, word1 ^ B), the second fold(lane ^ word1, word0 ^ D), where fold is the xor of the halves of the
+// 128-bit product. The lanes start as A and C and end with one more fold.
+func hashEncoded(b []byte) (uint64, uint64) {
+	f := (*[handoffAt]byte)(b)
+	a, c := uint64(hashA), uint64(hashC)
+	for i := 0; i < 112; i += 16 {
+		a, c = hashBlock(a, c, binary.BigEndian.Uint64(f[i:]), binary.BigEndian.Uint64(f[i+8:]))
 	}
-	return hashBlocks(blocks)
+	a, c = hashBlock(a, c, binary.BigEndian.Uint64(f[112:]), binary.BigEndian.Uint64(f[handoffAt-8:])<<40)
+	if len(b) >= recordSize {
+		h := (*[handoffSize]byte)(b[handoffAt:])
+		w0, w1, w2 := binary.BigEndian.Uint64(h[0:]), binary.BigEndian.Uint64(h[8:]), binary.BigEndian.Uint64(h[16:])
+		if w0|w1|w2 != 0 {
+			a, c = hashBlock(a, c, w0, w1)
+			a, c = hashBlock(a, c, w2, 0)
+		}
+	}
+	return fold(a^hashC, hashB), fold(c^hashA, hashD)
+}
+
+func hashBlock(a, c, w0, w1 uint64) (uint64, uint64) {
+	return fold(a^w0, w1^hashB), fold(c^w1, w0^hashD)
 }
 
 func hashBlocks(b []byte) (uint64, uint64) {
 	a, c := uint64(hashA), uint64(hashC)
 	for ; len(b) >= 16; b = b[16:] {
-		w0, w1 := binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])
-		a = fold(a^w0, w1^hashB)
-		c = fold(c^w1, w0^hashD)
+		a, c = hashBlock(a, c, binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:]))
 	}
 	return fold(a^hashC, hashB), fold(c^hashA, hashD)
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/rootd/rootd/fsm/table"
 )
 
-// appendHandoff appends the state of a peer's handoffs, 24 bytes:
+// handoffSize is the size of the state of a peer's handoffs:
 //
 //	offset size
 //	0      2    target of the intent under way; 0: none
@@ -21,27 +21,33 @@ import (
 //	15     1    1 if the intent is about IPv6, else 0
 //	16     4    attached to its IPv4 member since, seconds since 2020-01-01; 0: unknown
 //	20     4    the same for IPv6
-func appendHandoff(b []byte, h *table.Handoff) []byte {
-	b = binary.BigEndian.AppendUint16(b, uint16(h.Target))
-	b = binary.BigEndian.AppendUint16(b, uint16(h.From))
-	b = binary.BigEndian.AppendUint32(b, h.At)
-	b = append(b, h.Pushes, h.Prio4, h.Prio6, h.Fails)
-	b = binary.BigEndian.AppendUint16(b, uint16(h.Failed))
-	var v6 byte
+const handoffSize = 24
+
+func putHandoff(b *[handoffSize]byte, h *table.Handoff) {
+	binary.BigEndian.PutUint16(b[0:], uint16(h.Target))
+	binary.BigEndian.PutUint16(b[2:], uint16(h.From))
+	binary.BigEndian.PutUint32(b[4:], h.At)
+	b[8], b[9], b[10], b[11] = h.Pushes, h.Prio4, h.Prio6, h.Fails
+	binary.BigEndian.PutUint16(b[12:], uint16(h.Failed))
+	b[14], b[15] = h.Moves, 0
 	if h.V6 {
-		v6 = 1
+		b[15] = 1
 	}
-	b = append(b, h.Moves, v6)
-	b = binary.BigEndian.AppendUint32(b, h.Since4)
-	return binary.BigEndian.AppendUint32(b, h.Since6)
+	binary.BigEndian.PutUint32(b[16:], h.Since4)
+	binary.BigEndian.PutUint32(b[20:], h.Since6)
 }
 
-func readHandoff(r *reader, h *table.Handoff) {
-	h.Target, h.From, h.At = memberID(r.uint16()), memberID(r.uint16()), r.uint32()
-	h.Pushes, h.Prio4, h.Prio6, h.Fails = r.byte(), r.byte(), r.byte(), r.byte()
-	h.Failed, h.Moves = memberID(r.uint16()), r.byte()
-	h.V6 = r.flag("family of a handoff")
-	h.Since4, h.Since6 = r.uint32(), r.uint32()
+// readHandoff reads the state of a peer's handoffs, and says what is wrong with it, or "".
+func readHandoff(b *[handoffSize]byte, h *table.Handoff) (why string) {
+	h.Target, h.From = memberID(binary.BigEndian.Uint16(b[0:])), memberID(binary.BigEndian.Uint16(b[2:]))
+	h.At = binary.BigEndian.Uint32(b[4:])
+	h.Pushes, h.Prio4, h.Prio6, h.Fails = b[8], b[9], b[10], b[11]
+	h.Failed, h.Moves, h.V6 = memberID(binary.BigEndian.Uint16(b[12:])), b[14], b[15] == 1
+	h.Since4, h.Since6 = binary.BigEndian.Uint32(b[16:]), binary.BigEndian.Uint32(b[20:])
+	if b[15] > 1 {
+		return "family of a handoff is neither 0 nor 1"
+	}
+	return ""
 }
 
 // appendHandoffs appends to the meta block, since version 3:

@@ -53,10 +53,10 @@ func (r *Reader) Peers(yield func(*table.Record) error) error {
 		return fmt.Errorf("read snapshot: its peers were read before")
 	}
 	r.done = true
-	err := r.sr.body(&r.s, func(rec *table.Record) error {
-		r.s.sum.add(rec)
-		r.s.Peers++
-		return yield(rec)
+	err := r.sr.body(&r.s, func(bl block) error {
+		n, err := readPeers(bl, r.sr.version, &r.s.sum, yield)
+		r.s.Peers += n
+		return err
 	})
 	if err == nil {
 		err = r.sr.finish(&r.s, r.peers, r.s.Peers)

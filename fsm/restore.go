@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"sync"
 
 	"github.com/rootd/rootd/fsm/table"
 )
@@ -64,8 +65,8 @@ func readSnapshot(r io.Reader, o table.Options) (*State, error) {
 type snapshotReader struct {
 	r       io.Reader
 	version uint16
-	n       int // blocks read
-	buf     []byte
+	n       int    // blocks read
+	buf     []byte // of the last block
 	end     []byte // payload of the end block
 }
 
@@ -92,17 +93,31 @@ func (sr *snapshotReader) header(s *State) (peers int, err error) {
 	return int(n), nil
 }
 
-// block returns the next block's payload, valid until the next call.
-func (sr *snapshotReader) block() (kind byte, payload []byte, err error) {
-	name := fmt.Sprintf("block %d", sr.n)
+// A block of a snapshot as it was read: nothing of it is proved before payload has looked at its checksum.
+type block struct {
+	kind   byte
+	number int
+	b      []byte // header, payload, checksum
+}
+
+func (b block) payload() ([]byte, error) {
+	body := b.b[:len(b.b)-blockTrailer]
+	if crc(body) != binary.BigEndian.Uint32(b.b[len(body):]) {
+		return nil, fmt.Errorf("%w: checksum of block %d does not match", ErrDamaged, b.number)
+	}
+	return body[blockHeader:], nil
+}
+
+// block reads the next block, into sr.buf.
+func (sr *snapshotReader) block() (block, error) {
 	var h [blockHeader]byte
 	if _, err := io.ReadFull(sr.r, h[:]); err != nil {
-		return 0, nil, cutOff(name, err)
+		return block{}, cutOff(fmt.Sprintf("block %d", sr.n), err)
 	}
 	kind, size := h[0], int(binary.BigEndian.Uint32(h[1:]))
 	most := map[byte]int{blockMeta: maxMeta, blockRTTs: blockRecords * rttSize, blockPeers: blockRecords * recordSize, blockEnd: endSize}[kind]
 	if most == 0 || size == 0 || size > most {
-		return 0, nil, fmt.Errorf("%w: %s has type %#02x and %d bytes", ErrDamaged, name, kind, size)
+		return block{}, fmt.Errorf("%w: block %d has type %#02x and %d bytes", ErrDamaged, sr.n, kind, size)
 	}
 	if need := blockHeader + size + blockTrailer; cap(sr.buf) < need {
 		sr.buf = make([]byte, need)
@@ -110,23 +125,23 @@ func (sr *snapshotReader) block() (kind byte, payload []byte, err error) {
 	b := sr.buf[:blockHeader+size+blockTrailer]
 	copy(b, h[:])
 	if _, err := io.ReadFull(sr.r, b[blockHeader:]); err != nil {
-		return 0, nil, cutOff(name, err)
-	}
-	body := b[:blockHeader+size]
-	if crc(body) != binary.BigEndian.Uint32(b[len(body):]) {
-		return 0, nil, fmt.Errorf("%w: checksum of %s does not match", ErrDamaged, name)
+		return block{}, cutOff(fmt.Sprintf("block %d", sr.n), err)
 	}
 	sr.n++
-	return kind, body[blockHeader:], nil
+	return block{kind, sr.n - 1, b}, nil
 }
 
 // meta reads the first block.
 func (sr *snapshotReader) meta(s *State) error {
-	kind, b, err := sr.block()
+	bl, err := sr.block()
 	if err != nil {
 		return err
 	}
-	if kind != blockMeta {
+	b, err := bl.payload()
+	switch {
+	case err != nil:
+		return err
+	case bl.kind != blockMeta:
 		return fmt.Errorf("%w: meta block missing", ErrMalformed)
 	}
 	if err := readMeta(&reader{b: b}, s, sr.version); err != nil {
@@ -135,23 +150,29 @@ func (sr *snapshotReader) meta(s *State) error {
 	return nil
 }
 
-// body reads all peers, and keeps the end block for finish.
-func (sr *snapshotReader) body(s *State, yield func(*table.Record) error) error {
+// body reads all other blocks. It gives those of peers away, who has to prove them, and keeps the end block for finish.
+func (sr *snapshotReader) body(s *State, peers func(block) error) error {
 	for {
-		kind, b, err := sr.block()
+		bl, err := sr.block()
 		if err != nil {
 			return err
 		}
-		switch kind {
+		if bl.kind == blockPeers {
+			if err := peers(bl); err != nil {
+				return err
+			}
+			continue
+		}
+		b, err := bl.payload()
+		if err != nil {
+			return err
+		}
+		switch bl.kind {
 		case blockMeta:
 			return fmt.Errorf("%w: meta block repeated", ErrMalformed)
 		case blockRTTs:
 			if err := readRTTs(s, b); err != nil {
-				return fmt.Errorf("block %d: %w", sr.n-1, err)
-			}
-		case blockPeers:
-			if err := readPeers(b, sr.version, yield); err != nil {
-				return fmt.Errorf("block %d: %w", sr.n-1, err)
+				return fmt.Errorf("block %d: %w", bl.number, err)
 			}
 		case blockEnd:
 			sr.end = b
@@ -160,66 +181,96 @@ func (sr *snapshotReader) body(s *State, yield func(*table.Record) error) error 
 	}
 }
 
-func readPeers(b []byte, version uint16, yield func(*table.Record) error) error {
-	if len(b)%recordSizeOf(version) != 0 {
-		return fmt.Errorf("%w: %d bytes are not whole records", ErrMalformed, len(b))
+// readPeers proves and reads a block of peers. The records are added to s, and yield gets each of them.
+func readPeers(bl block, version uint16, s *sum, yield func(*table.Record) error) (n int, err error) {
+	b, err := bl.payload()
+	if err != nil {
+		return 0, err
 	}
-	r := reader{b: b}
+	size := recordSizeOf(version)
+	if len(b)%size != 0 {
+		return 0, fmt.Errorf("block %d: %w: %d bytes are not whole records", bl.number, ErrMalformed, len(b))
+	}
 	var rec table.Record
-	for len(r.b) > 0 {
-		if readRecord(&r, &rec, version); r.bad != "" {
-			return r.end()
+	for ; len(b) > 0; b = b[size:] {
+		if why := readRecord(b[:size], &rec); why != "" {
+			return n, fmt.Errorf("block %d: %w: %s", bl.number, ErrMalformed, why)
 		}
+		s.addEncoded(b[:size])
 		if err := yield(&rec); err != nil {
-			return err
+			return n, err
 		}
-	}
-	return nil
-}
-
-// fillBatch is how many peers the reader of a snapshot hands to the goroutine that puts them into the table at a time.
-const fillBatch = yieldRecords
-
-// fill puts the peers of a snapshot into the table, which nobody reads yet: one goroutine reads, checks and hashes
-// them, another one stores them.
-func (s *State) fill(sr *snapshotReader) error {
-	full, empty := make(chan []table.Record, 4), make(chan []table.Record, 8)
-	for range cap(empty) - 1 { // some are full, one is at each end
-		empty <- make([]table.Record, 0, fillBatch)
-	}
-	stored := make(chan error, 1)
-	go func() {
-		var err error
-		for batch := range full {
-			for i := range batch {
-				if err == nil {
-					if err = s.peers.Put(&batch[i]); err != nil {
-						err = fmt.Errorf("store peer %s: %w", batch[i].Address, err)
-					}
-				}
-			}
-			empty <- batch[:0]
-			runtime.Gosched() // see yieldRecords
-		}
-		stored <- err
-	}()
-	batch := make([]table.Record, 0, fillBatch)
-	err := sr.body(s, func(rec *table.Record) error {
-		s.sum.add(rec)
-		s.Peers++
-		if batch = append(batch, *rec); len(batch) == fillBatch {
-			full <- batch
-			batch = <-empty
+		if n++; n%yieldRecords == 0 {
 			runtime.Gosched()
 		}
-		return nil
+	}
+	return n, nil
+}
+
+// filler is a goroutine that puts peers of a snapshot into the table.
+type filler struct {
+	peers *table.Loader
+	sum   sum
+	n     int
+}
+
+// fill puts the peers of a snapshot into the table, which nobody reads yet: this goroutine reads, and as many as there are
+// processors check, hash and store the blocks.
+func (s *State) fill(sr *snapshotReader) error {
+	var (
+		fillers = make([]filler, runtime.GOMAXPROCS(0))
+		full    = make(chan block)
+		empty   = make(chan []byte, len(fillers)+1) // one at each goroutine
+		failed  = make(chan error, len(fillers))
+		running sync.WaitGroup
+	)
+	for i := range fillers {
+		f := &fillers[i]
+		f.peers = s.peers.Loader()
+		empty <- nil
+		running.Go(func() {
+			defer f.peers.Rest()
+			for bl := range full {
+				n, err := readPeers(bl, sr.version, &f.sum, f.put)
+				if f.n += n; err != nil {
+					failed <- err
+					return
+				}
+				empty <- bl.b
+			}
+		})
+	}
+	err := sr.body(s, func(bl block) error {
+		select {
+		case full <- bl:
+			sr.buf = nil
+		case err := <-failed:
+			return err
+		}
+		select {
+		case sr.buf = <-empty:
+			return nil
+		case err := <-failed:
+			return err
+		}
 	})
-	full <- batch
 	close(full)
-	if serr := <-stored; err == nil {
-		err = serr
+	running.Wait()
+	if len(failed) > 0 && err == nil {
+		err = <-failed
+	}
+	for i := range fillers {
+		s.sum.merge(&fillers[i].sum)
+		s.Peers += fillers[i].n
 	}
 	return err
+}
+
+func (f *filler) put(r *table.Record) error {
+	if err := f.peers.Put(r); err != nil {
+		return fmt.Errorf("store peer %s: %w", r.Address, err)
+	}
+	return nil
 }
 
 // finish checks what was read, different peers among it, against the header's number of peers and the end block.

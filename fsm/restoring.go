@@ -268,14 +268,9 @@ func readRecords(r *reader, n int) []table.Record {
 		return nil
 	}
 	records := make([]table.Record, n)
-	var again [recordSize]byte
 	for i := range records {
-		b := r.b[:recordSize]
-		if readRecord(r, &records[i], snapshotVersion); r.bad != "" {
-			return nil
-		}
-		if string(appendRecord(again[:0], &records[i])) != string(b) {
-			r.fail("record in another form")
+		if why := readRecord(r.take(recordSize), &records[i]); why != "" {
+			r.fail(why)
 			return nil
 		}
 	}

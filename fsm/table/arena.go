@@ -2,6 +2,7 @@ package table
 
 import (
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"unsafe"
 )
@@ -13,12 +14,14 @@ const (
 )
 
 // An arena gives out blocks. It takes memory from the system in chunks, and gives it back when nothing leads to the
-// arena any more: neither its table, nor a segment in the hands of a reader, nor a [Frozen]. For the writer alone, but
-// for the counters.
+// arena any more: neither its table, nor a segment in the hands of a reader, nor a [Frozen]. get and put are for the writer, or
+// for loaders; anyone may read the counters.
 type arena struct {
-	take  func(size int) ([]block, error) // takes zeroed memory from the system
-	fresh []block                         // of the newest chunk, not given out yet
-	free  []*block                        // given back, not cleared
+	take func(size int) ([]block, error) // takes zeroed memory from the system
+
+	mu    sync.Mutex // guards fresh and free; only loaders ever wait for it
+	fresh []block    // of the newest chunk, not given out yet
+	free  []*block   // given back, not cleared
 
 	private bool // nobody reads yet: see Options. The writer's own
 
@@ -54,6 +57,8 @@ func newArena(o Options) *arena {
 
 // get returns a block, and whether it may hold old words.
 func (a *arena) get() (b *block, dirty bool, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if n := len(a.free); n > 0 {
 		b, a.free = a.free[n-1], a.free[:n-1]
 		a.unused.Add(-blockBytes)
@@ -72,6 +77,8 @@ func (a *arena) get() (b *block, dirty bool, err error) {
 // put takes back a block that no segment of the current directory uses.
 func (a *arena) put(b *block) {
 	if b != nil {
+		a.mu.Lock()
+		defer a.mu.Unlock()
 		a.free = append(a.free, b)
 		a.unused.Add(blockBytes)
 	}

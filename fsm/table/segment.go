@@ -1,6 +1,7 @@
 package table
 
 import (
+	"sync"
 	"sync/atomic"
 	"unsafe"
 
@@ -71,6 +72,8 @@ type segment struct {
 	live  int // slots that hold a peer
 	used  int // entries that were ever given out: live ones, those of deleted peers, and replaced ones
 	limit int // at this many used entries, the segment is rebuilt or split
+
+	loading sync.Mutex // held by the [Loader] that fills the segment, while the table is private
 }
 
 // slot returns slot i, which must be less than s.slots.
@@ -95,6 +98,9 @@ func (s *segment) find(h uint64, a vl1.Address) (i uint32, found bool) {
 		}
 	}
 }
+
+// has reports whether hash h is in the segment's range.
+func (s *segment) has(h uint64) bool { return (h^s.prefix)>>(64-s.depth) == 0 }
 
 // end is the first hash after the segment's range, zero if there is none.
 func (s *segment) end() uint64 { return s.prefix + 1<<(64-s.depth) }

@@ -22,7 +22,8 @@ type Options struct {
 	Capacity  int  // peers to make room for at once, so that loading that many rebuilds nothing
 	MaxPeers  int  // the most peers that the table takes; 0 is no limit
 	HugePages bool // ask the system for 2 MiB pages: faster reads, slower first touches
-	// Private says that nobody reads the table before [Table.Share]: it is filled with plain stores, which cost a fraction.
+	// Private says that nobody reads the table before [Table.Share]: it is filled with plain stores, which cost a fraction,
+	// and, by several [Loader], from several goroutines.
 	Private bool
 	OnHeap  bool // use the Go heap, which the race detector can see, instead of mapped memory
 }
@@ -51,6 +52,8 @@ type Table struct {
 	epoch    uint64     // number of freezes
 	limbo    []*segment // replaced, but a Frozen may still read them
 	closed   bool
+
+	growing sync.Mutex // held by the [Loader] that replaces a segment
 
 	// active is how many Frozen are not released: written under freezeMu, loaded by the writer without it.
 	active   atomic.Int32

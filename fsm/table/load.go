@@ -1,0 +1,97 @@
+package table
+
+import "runtime"
+
+// A Loader fills a private table: see [Options]. One goroutine may use it, and any number of them may be at work in a table at
+// once, as long as nothing else is. Records in the order of [Hash] are stored several times as fast as others: they come to
+// the same segment for a long time, and fill it from one end to the other.
+//
+// A loader holds the segment that it fills, and lets go of it when it goes on to another one. So loaders that are given
+// different ranges of the hash hardly ever meet.
+type Loader struct {
+	t    *Table
+	seg  *segment // held; nil: none
+	n    int64    // peers stored in it that the table does not count yet
+	full bool
+}
+
+// Loader returns a loader. The table must be private.
+func (t *Table) Loader() *Loader { return &Loader{t: t} }
+
+// Put stores a record. A second one of the same peer is left out, as [Table.Len] then shows. The errors are those of
+// [Table.Put], but for ErrFull, which may come a few hundred peers late.
+func (l *Loader) Put(r *Record) error {
+	if err := r.check(); err != nil {
+		return err
+	}
+	h := Hash(r.Address)
+	for {
+		s, err := l.hold(h)
+		if err != nil {
+			return err
+		}
+		i, known := s.find(h, r.Address)
+		if known {
+			return nil
+		}
+		if s.used >= s.limit {
+			if err := l.replace(); err != nil {
+				return err
+			}
+			continue
+		}
+		var e entry
+		e.pack(r)
+		place, err := s.addEntry(&e)
+		if err != nil {
+			return err
+		}
+		var w words
+		r.pack(&w, place)
+		s.fillSlot(i, r.Address, &w)
+		l.n++
+		return nil
+	}
+}
+
+// hold returns the segment for hash h, which this loader alone may change from then on.
+func (l *Loader) hold(h uint64) (*segment, error) {
+	if l.seg != nil && l.seg.has(h) {
+		return l.seg, nil
+	}
+	l.Rest()
+	if l.full {
+		return nil, ErrFull
+	}
+	for {
+		s := l.t.dir.Load().segment(h)
+		s.loading.Lock()
+		if l.t.dir.Load().segment(h) == s {
+			l.seg = s
+			return s, nil
+		}
+		s.loading.Unlock() // another loader has just replaced it
+		runtime.Gosched()
+	}
+}
+
+// replace makes room in the segment that the loader holds, and lets go of it.
+func (l *Loader) replace() error {
+	s := l.seg
+	l.t.growing.Lock()
+	err := l.t.replace(s)
+	l.t.growing.Unlock()
+	l.Rest()
+	return err
+}
+
+// Rest lets go of the segment that the loader holds, and counts what it stored. Call it at the end.
+func (l *Loader) Rest() {
+	if l.seg == nil {
+		return
+	}
+	l.seg.loading.Unlock()
+	l.seg = nil
+	l.full = l.t.peers.Add(l.n) > l.t.maxPeers
+	l.n = 0
+}
