@@ -22,8 +22,8 @@ import (
 // rollKillsVariable is how often the test kills a rolling restart; see make soak-upgrade.
 const rollKillsVariable = "ROOTD_UPGRADE_KILLS"
 
-// hands are an operator's for the commands of a fleet file: a command leaves the member's name in the directory, and waits until
-// the member was restarted.
+// hands are an operator's for the commands of a fleet file: a command leaves the member's name and what is to be done in the
+// directory, and waits until the member was restarted.
 type hands struct {
 	*realCluster
 	dir    string
@@ -31,9 +31,10 @@ type hands struct {
 	mu     sync.Mutex // guards the following
 	broken string     // member that does not start again
 	turns  []string
+	build  map[string]string // rootd after an "upgrade" or a "rollback"; none: the one that it had
 }
 
-const askHands = `n=$(mktemp -u "$0/ask.XXXXXXXX"); echo "$1" > "$n.new" && mv "$n.new" "$n"; while [ -e "$n" ]; do sleep 0.02; done; [ ! -e "$n.failed" ]`
+const askHands = `n=$(mktemp -u "$0/ask.XXXXXXXX"); echo "$1 $2" > "$n.new" && mv "$n.new" "$n"; while [ -e "$n" ]; do sleep 0.02; done; [ ! -e "$n.failed" ]`
 
 // fleet writes a fleet file of one cluster.
 func (h *hands) fleet(patience string) string {
@@ -42,10 +43,11 @@ func (h *hands) fleet(patience string) string {
 	for _, m := range h.members {
 		sockets = append(sockets, strconv.Quote(m.Socket()))
 	}
-	command := fmt.Sprintf(`["sh", "-c", %s, %s, "{member}"]`, "'''"+askHands+"'''", strconv.Quote(h.dir))
-	text := fmt.Sprintf("[rollout]\nsettle = \"100ms\"\npatience = %q\n\n[[cluster]]\nname = \"alice\"\nadmin = [%s]\nrestart = %s\nupgrade = %s\nrollback = %s\n",
-		patience, strings.Join(sockets, ", "), command, command, command)
-	path := filepath.Join(h.dir, "fleet.toml")
+	text := fmt.Sprintf("[rollout]\nsettle = \"100ms\"\npatience = %q\n\n[[cluster]]\nname = \"alice\"\nadmin = [%s]\n", patience, strings.Join(sockets, ", "))
+	for _, kind := range []string{"restart", "upgrade", "rollback"} {
+		text += fmt.Sprintf("%s = [\"sh\", \"-c\", '''%s''', %q, \"{member}\", %q]\n", kind, askHands, h.dir, kind)
+	}
+	path := filepath.Join(h.dir, "fleet-"+patience+".toml")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		h.Fatal(err)
 	}
@@ -79,9 +81,9 @@ func (h *hands) serve(file string) error {
 	if err != nil {
 		return err
 	}
-	name := strings.TrimSpace(string(b))
+	name, kind, _ := strings.Cut(strings.TrimSpace(string(b)), " ")
 	h.mu.Lock()
-	broken := h.broken == name
+	broken, binary := h.broken == name, h.build[kind]
 	h.turns = append(h.turns, name)
 	h.mu.Unlock()
 	var member *procs.Member
@@ -96,6 +98,9 @@ func (h *hands) serve(file string) error {
 		if err := member.Stop(20 * time.Second); err != nil {
 			return err
 		}
+	}
+	if binary != "" {
+		member.Binary = binary
 	}
 	if broken {
 		if err := os.WriteFile(file+".failed", nil, 0o600); err != nil {
@@ -161,6 +166,7 @@ func TestRollingRestart(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds and starts processes")
 	}
+	t.Parallel()
 	kills := 2
 	if text := os.Getenv(rollKillsVariable); text != "" {
 		var err error

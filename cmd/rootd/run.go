@@ -122,7 +122,9 @@ func (m *member) open(ctx context.Context, stderr io.Writer) error {
 	}
 	if m.replica, err = replica.Open(replica.Options{
 		Dir: m.dir.RaftDir(), ID: fmt.Sprint(m.id), FSM: m.fsm, Transport: transport, Logger: m.log, Bootstrap: !m.dir.Meta.Joined,
-	}); err != nil {
+	}); errors.Is(err, fsm.ErrTooNew) {
+		return &hinted{err, newerWay}
+	} else if err != nil {
 		return err
 	}
 	if m.cluster != nil {
@@ -136,8 +138,7 @@ func (m *member) open(ctx context.Context, stderr io.Writer) error {
 	}
 	if used := m.fsm.View().State().Feature(); used > build.FeatureLevel {
 		return &hinted{
-			fmt.Errorf("the cluster uses feature level %d, rootd %s understands %d", used, build.Current().Version, build.FeatureLevel),
-			"install the version of the other members: once a level is in use, no older one can serve the cluster",
+			fmt.Errorf("the cluster uses feature level %d, rootd %s understands %d", used, build.Current().Version, build.FeatureLevel), newerWay,
 		}
 	}
 	if c := m.fsm.View().State().Cluster; c.Bootstrapped() && c.Root != m.dir.Identity.Identity {
@@ -154,6 +155,9 @@ func (m *member) open(ctx context.Context, stderr io.Writer) error {
 	}
 	return m.wire()
 }
+
+// newerWay is the way out for a binary that is older than what is in the log.
+const newerWay = "install the version of the other members: once a level is in use, no older one can serve the cluster"
 
 // openDir opens the data directory, or makes one, and says so.
 func (m *member) openDir(stderr io.Writer) (err error) {
