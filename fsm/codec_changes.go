@@ -3,6 +3,7 @@ package fsm
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/rootd/rootd/geo"
 	"github.com/rootd/rootd/packetpath/vl1"
@@ -150,6 +151,7 @@ func readChanges(r *reader, dst Changes) Changes {
 			return dst
 		}
 		first, member, epoch = false, m, e
+		dst = slices.Grow(dst, n)
 		for range n {
 			dst = append(dst, Change{})
 			c := &dst[len(dst)-1]

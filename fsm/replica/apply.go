@@ -26,7 +26,7 @@ func (r *Replica) Apply(ctx context.Context, entry []byte) (fsm.Response, error)
 	if err := ctx.Err(); err != nil {
 		return fsm.Response{}, err
 	}
-	if _, err := fsm.Decode(entry); err != nil {
+	if err := r.check.Check(entry); err != nil {
 		return fsm.Response{}, fmt.Errorf("refuse to log an entry: %w", err)
 	}
 	fsm.Stamp(entry, r.opts.Now())

@@ -85,6 +85,7 @@ type Replica struct {
 	now    atomic.Pointer[Timing] // what is right now
 	pacer  pacer                  // belongs to the goroutine of Run
 	count  counters
+	check  fsm.Checker
 }
 
 // Open opens the replica in o.Dir and brings o.FSM to the last entry known to be committed.

@@ -29,7 +29,7 @@ func arrows() []row {
 		{pkg: "fsm/table"},
 		{pkg: "fsm", may: []string{"fsm/table"}},
 		{pkg: "fsm/propose", may: []string{"fsm", "fsm/table"}},
-		{pkg: "fsm/replica", may: []string{"fsm", "fsm/table"}},
+		{pkg: "fsm/replica", may: []string{"fsm", "fsm/table"}, tests: []string{"transport/mux", "transport/stream"}},
 
 		{pkg: "packetpath", may: []string{"fsm", "fsm/table", "geo/steer", "packetpath/*"}},
 		{pkg: "packetpath/gather"},
