@@ -89,7 +89,7 @@ func three(t *testing.T, change func(id string, o *replica.Options)) (map[string
 		o := options(t.TempDir(), id, trs[id], n.fsm)
 		o.Logger = slog.New(slog.NewTextHandler(&n.log, nil))
 		o.Voters, o.Bootstrap = servers, true
-		o.Heartbeat, o.Election, o.LeaderLease = time.Second, time.Second, 500*time.Millisecond
+		patient(&o)
 		change(id, &o)
 		r, err := replica.Open(o)
 		if err != nil {

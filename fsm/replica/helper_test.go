@@ -44,6 +44,11 @@ func options(dir, id string, tr raft.Transport, f *fsm.FSM) replica.Options {
 	}
 }
 
+// patient is for replicas of a cluster on a busy machine: with the timing of [options] these lose each other.
+func patient(o *replica.Options) {
+	o.Heartbeat, o.Election, o.LeaderLease = time.Second, time.Second, 500*time.Millisecond
+}
+
 func newFSM(t testing.TB) *fsm.FSM {
 	t.Helper()
 	f, err := fsm.New(fsm.Options{Table: table.Options{}})

@@ -2,7 +2,6 @@ package replica_test
 
 import (
 	"testing"
-	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -14,14 +13,11 @@ import (
 // A server that comes late gets the state in a snapshot, because the log no longer begins at the beginning, and still
 // has it after a restart, alone.
 func TestNewServerBeginsWithASnapshot(t *testing.T) {
-	patient := func(o *replica.Options) {
-		o.TrailingLogs = 1
-		o.Heartbeat, o.Election, o.LeaderLease = time.Second, time.Second, 500*time.Millisecond
-	}
+	short := func(o *replica.Options) { patient(o); o.TrailingLogs = 1 }
 	first, second := transport("a"), transport("b")
 	first.Connect("b", second)
 	second.Connect("a", first)
-	n := alone(t, t.TempDir(), func(o *replica.Options) { patient(o); o.Transport = first })
+	n := alone(t, t.TempDir(), func(o *replica.Options) { short(o); o.Transport = first })
 	for i := range 200 {
 		n.must(t, newPeer(i))
 	}
@@ -30,7 +26,7 @@ func TestNewServerBeginsWithASnapshot(t *testing.T) {
 	}
 	n.must(t, newPeer(200))
 	dir := t.TempDir()
-	late := open(t, dir, "b", func(o *replica.Options) { patient(o); o.Transport = second }).run(t)
+	late := open(t, dir, "b", func(o *replica.Options) { short(o); o.Transport = second }).run(t)
 	if err := n.AddNonvoter(t.Context(), "b", "b"); err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +89,7 @@ func TestNewServerAfterARestore(t *testing.T) {
 	first, second := transport("a"), transport("b")
 	first.Connect("b", second)
 	second.Connect("a", first)
-	n = open(t, dir, "a", func(o *replica.Options) { o.Transport = first }).run(t).ready(t)
+	n = open(t, dir, "a", func(o *replica.Options) { patient(o); o.Transport = first }).run(t).ready(t)
 	if !n.HoldsRestore() {
 		t.Fatal("after a restart it is forgotten")
 	}
@@ -102,7 +98,7 @@ func TestNewServerAfterARestore(t *testing.T) {
 		t.Fatalf("shortened: %v, the log holds a restore: %v", err, n.HoldsRestore())
 	}
 	n.must(t, newPeer(2))
-	late := open(t, t.TempDir(), "b", func(o *replica.Options) { o.Transport = second }).run(t)
+	late := open(t, t.TempDir(), "b", func(o *replica.Options) { patient(o); o.Transport = second }).run(t)
 	if err := n.AddNonvoter(t.Context(), "b", "b"); err != nil {
 		t.Fatal(err)
 	}

@@ -37,6 +37,7 @@ type labOptions struct {
 	memory bool // the log is not written
 	peers  int  // that the log knows before anything is measured
 	line   *line
+	late   bool // the last member is not started: it has the whole log to catch up with
 }
 
 func newLogLab(t *testing.T, o labOptions) *logLab {
@@ -74,8 +75,10 @@ func newLogLab(t *testing.T, o labOptions) *logLab {
 	for _, start := range starts {
 		lab.nodes = append(lab.nodes, start(servers))
 	}
-	for _, n := range lab.nodes { // only now: all have the directory
-		n.run(t)
+	for i, n := range lab.nodes { // only now: all have the directory
+		if !o.late || i < voters-1 {
+			n.run(t)
+		}
 	}
 	until(t, "a leader", func() bool {
 		i := slices.IndexFunc(lab.nodes, func(n *node) bool { return n.IsLeader() })
@@ -86,14 +89,29 @@ func newLogLab(t *testing.T, o labOptions) *logLab {
 	})
 	lab.leader.must(t, bootstrap())
 	lab.leader.must(t, &fsm.MemberUp{ID: 1, Name: "ams"})
-	for first := 0; first < o.peers; first += fsm.MaxChanges {
-		cs := make(fsm.Changes, min(fsm.MaxChanges, o.peers-first))
+	lab.know(t, o.peers)
+	return lab
+}
+
+// know makes new peers known, in full entries of which eight at a time are under way.
+func (lab *logLab) know(t *testing.T, peers int) {
+	t.Helper()
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, 8)
+	for first := 0; first < peers; first += fsm.MaxChanges {
+		cs := make(fsm.Changes, min(fsm.MaxChanges, peers-first))
 		for i := range cs {
 			cs[i] = fsm.Change{Address: labPeer(first + i), HasKey: true, Key: labKey(first + i)}
 		}
-		lab.leader.must(t, cs)
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			if _, err := lab.leader.Apply(t.Context(), encode(cs)); err != nil {
+				t.Error(err)
+			}
+		})
 	}
-	return lab
+	wg.Wait()
 }
 
 // mux starts the cluster port of a member.

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"text/tabwriter"
 	"time"
+
+	"github.com/rootd/rootd/fsm"
 )
 
 // TestLogThroughput measures what a cluster of three commits, turn about with a cluster that keeps its log in memory: make
@@ -47,6 +49,53 @@ func TestLogThroughput(t *testing.T) {
 	}
 	disk.same(t)
 	memory.same(t)
+}
+
+// TestLogAfar measures the same between members far apart: entries of 1,000 changes, one after the other and many at a time.
+func TestLogAfar(t *testing.T) {
+	if os.Getenv("ROOTD_LOG_ROUNDS") == "" {
+		t.Skip("set ROOTD_LOG_ROUNDS to measure")
+	}
+	w := tabwriter.NewWriter(t.Output(), 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "ROUND TRIP\tUPLINK Mbit/s\tWRITERS\tentries/s\tchanges/s\tp50 ms\tp99 ms\tHEARTBEAT trip, gap ms")
+	for _, l := range []line{{rtt: 80 * time.Millisecond}, {rtt: 160 * time.Millisecond}, {rtt: 80 * time.Millisecond, rate: 20e6 / 8, queue: 100 * time.Millisecond}} {
+		lab := newLogLab(t, labOptions{peers: min(*labPeers, 100_000), line: &l})
+		for _, writers := range []int{1, 8, 64} {
+			lab.beats.take()
+			b := lab.run(t, fsm.MaxChanges, writers, *labLength)
+			trip, gap := lab.beats.take()
+			fmt.Fprintf(w, "%v\t%.0f\t%d\t%.0f\t%.0f\t%.1f\t%.1f\t%.0f, %.0f\n", l.rtt, l.rate*8/1e6, writers, b.perSecond()/fsm.MaxChanges, b.perSecond(),
+				ms(b.quantile(0.5)), ms(b.quantile(0.99)), ms(trip), ms(gap))
+		}
+		lab.same(t)
+	}
+	if err := w.Flush(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A member that missed 400 full entries of new peers catches up over an uplink of 20 Mbit/s.
+func TestLaggardOnASlowLine(t *testing.T) {
+	if os.Getenv("ROOTD_LOG_ROUNDS") == "" {
+		t.Skip("set ROOTD_LOG_ROUNDS to measure")
+	}
+	lab := newLogLab(t, labOptions{late: true, line: &line{rtt: 80 * time.Millisecond, rate: 20e6 / 8, queue: 100 * time.Millisecond}})
+	began := time.Now()
+	lab.know(t, 400*fsm.MaxChanges)
+	last := lab.nodes[len(lab.nodes)-1]
+	t.Logf("400 entries committed after %v", time.Since(began))
+	lab.beats.take()
+	began = time.Now()
+	last.run(t)
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for end := time.Now().Add(2 * time.Minute); last.fsm.Hash() != lab.leader.fsm.Hash(); <-tick.C {
+		if time.Now().After(end) {
+			t.Fatalf("it is at entry %d of %d", last.fsm.View().State().Index, lab.leader.fsm.View().State().Index)
+		}
+	}
+	trip, gap := lab.beats.take()
+	t.Logf("caught up after %v; heartbeats took %v at most, and came every %v", time.Since(began), trip, gap)
 }
 
 func middle(v []float64) float64 {

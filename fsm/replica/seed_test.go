@@ -39,9 +39,6 @@ func TestSeed(t *testing.T) {
 	first, second := transport("9"), transport("10")
 	first.Connect("10", second)
 	second.Connect("9", first)
-	patient := func(o *replica.Options) {
-		o.Heartbeat, o.Election, o.LeaderLease = time.Second, time.Second, 500*time.Millisecond
-	}
 	n := open(t, dir, "9", func(o *replica.Options) { patient(o); o.Transport, o.Bootstrap = first, true })
 	if n.fsm.Hash() != hash || n.fsm.View().State().Contents() != contents {
 		t.Error("it begins with another state")
@@ -67,11 +64,11 @@ func TestExamine(t *testing.T) {
 	first, second := transport("a"), transport("b")
 	first.Connect("b", second)
 	second.Connect("a", first)
-	n := alone(t, dir, func(o *replica.Options) { o.Transport = first })
+	n := alone(t, dir, func(o *replica.Options) { patient(o); o.Transport = first })
 	for i := range 20 {
 		n.must(t, newPeer(i))
 	}
-	late := open(t, t.TempDir(), "b", func(o *replica.Options) { o.Transport = second }).run(t)
+	late := open(t, t.TempDir(), "b", func(o *replica.Options) { patient(o); o.Transport = second }).run(t)
 	if err := n.AddNonvoter(t.Context(), "b", "b"); err != nil {
 		t.Fatal(err)
 	}

@@ -30,10 +30,7 @@ func TestOneMemberLogGrowsOverTCP(t *testing.T) {
 		return tr
 	}
 	slow := func(tr raft.Transport) func(*replica.Options) {
-		return func(o *replica.Options) {
-			o.Transport = tr
-			o.Heartbeat, o.Election, o.LeaderLease = time.Second, time.Second, 500*time.Millisecond
-		}
+		return func(o *replica.Options) { patient(o); o.Transport = tr }
 	}
 	first, second := tcp(), tcp()
 	m := open(t, dir, "a", slow(first))

@@ -11,8 +11,14 @@ import (
 // errCut is what Raft sees of the network once this member has been cut off.
 var errCut = errors.New("this member has cut itself off")
 
+// maxMessage is how many bytes of entries one message has at most, unless a single entry is larger. Raft bounds only their
+// number, and 512 full entries are 50 MB: over a slow line these take longer than a message may, each attempt is
+// in vain, and a member that lags behind never catches up.
+const maxMessage = 4 << 20
+
 // transport is the transport that Raft sees. It outlives one run of Raft, which would close it otherwise, and can be
-// cut: then this member, whose Raft no longer reacts, also stops claiming that it leads.
+// cut: then this member, whose Raft no longer reacts, also stops claiming that it leads. It also keeps messages short: Raft
+// goes on after the last entry of what it sent.
 type transport struct {
 	raft.Transport
 	isCut atomic.Bool
@@ -37,6 +43,7 @@ func (t *transport) AppendEntries(id raft.ServerID, to raft.ServerAddress, args 
 	if t.isCut.Load() {
 		return errCut
 	}
+	shorten(args)
 	return t.Transport.AppendEntries(id, to, args, resp)
 }
 
@@ -63,7 +70,19 @@ func (p *pipeline) AppendEntries(args *raft.AppendEntriesRequest, resp *raft.App
 	if p.transport.isCut.Load() {
 		return nil, errCut
 	}
+	shorten(args)
 	return p.AppendPipeline.AppendEntries(args, resp)
+}
+
+// shorten takes the entries off the end of a message that are too many.
+func shorten(args *raft.AppendEntriesRequest) {
+	size := 0
+	for i, e := range args.Entries {
+		if size += len(e.Data); size > maxMessage && i > 0 {
+			args.Entries = args.Entries[:i]
+			return
+		}
+	}
 }
 
 // InstallSnapshot implements [raft.Transport].
