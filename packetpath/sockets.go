@@ -67,6 +67,14 @@ func (s *Sockets) groups() (n int) {
 	return n
 }
 
+// Readers returns how many goroutines read from the sockets.
+func (s *Sockets) Readers() (n int) {
+	for _, l := range s.listeners {
+		n += len(l.conns)
+	}
+	return n
+}
+
 // Addrs returns the addresses listened on, in order, with the ports that were given.
 func (s *Sockets) Addrs() []netip.AddrPort {
 	addrs := make([]netip.AddrPort, len(s.listeners))

@@ -86,9 +86,12 @@ func (m *member) open(ctx context.Context, stderr io.Writer) error {
 	}
 	if m.sockets, err = packetpath.Listen(cfg.Listen, cfg.Workers(), m.platform.listenUDP, udp.Options{
 		RecvBuffer: int(cfg.UDP.ReceiveBuffer), SendBuffer: int(cfg.UDP.SendBuffer),
-		Coalesce: cfg.UDP.Offload, Alone: !cfg.UDP.Offload,
+		Coalesce: cfg.UDP.Offload, Alone: !cfg.UDP.Offload, Blocking: m.spare != nil,
 	}); err != nil {
 		return hint(err, syscall.EADDRINUSE, "stop what uses the port (another rootd, zerotier-one), or choose another one with -listen")
+	}
+	if m.spare != nil {
+		m.spare.readers(m.sockets.Readers())
 	}
 	if cfg.HTTP.Listen.IsValid() {
 		if m.http, err = net.Listen("tcp", cfg.HTTP.Listen.String()); err != nil {

@@ -11,8 +11,8 @@ import (
 // spare are processors in Go's eyes, beyond those of the machine, for hashing the identities of strangers. That work has
 // threads of low priority, and each keeps one of Go's processors even while the kernel has it wait: without processors
 // of its own it would hold up the packet path. But processors that have nothing to do make the runtime wake a thread that
-// looks for work at each datagram after a pause, which costs more than the datagram. So they are there only while
-// somebody hashes, and a while longer.
+// looks for work whenever there may be some, and share in collecting garbage. So they are there only while somebody
+// hashes, and a while longer.
 type spare struct {
 	base, more int
 
@@ -22,6 +22,12 @@ type spare struct {
 
 	started time.Time
 	set     func(int) int // runtime.GOMAXPROCS; tests watch
+}
+
+// readers gives processors to so many readers of sockets, for good: see [udp.Options]. It comes before all other methods.
+func (s *spare) readers(n int) {
+	s.base += n
+	s.set(s.base)
 }
 
 // spareFor is how long the processors stay after the last use.

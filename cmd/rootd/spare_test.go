@@ -15,7 +15,7 @@ func TestSpareProcessors(t *testing.T) {
 		var mu sync.Mutex
 		var all []int
 		s := newSpare(2)
-		s.base, s.set = 4, func(n int) int {
+		s.base, s.set = 1, func(n int) int {
 			mu.Lock()
 			defer mu.Unlock()
 			all = append(all, n)
@@ -30,20 +30,21 @@ func TestSpareProcessors(t *testing.T) {
 				t.Errorf("%s: set to %v, want %v", when, all, want)
 			}
 		}
+		s.readers(3)
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- s.run(ctx) }()
 		time.Sleep(time.Hour)
-		check("before anybody hashed")
+		check("before anybody hashed", 4)
 		for range 100 {
 			s.want()
 			time.Sleep(10 * time.Second)
 		}
-		check("while somebody hashed", 6)
+		check("while somebody hashed", 4, 6)
 		time.Sleep(2 * spareFor)
-		check("after all was quiet", 6, 4)
+		check("after all was quiet", 4, 6, 4)
 		s.want()
-		check("when the next one came", 6, 4, 6)
+		check("when the next one came", 4, 6, 4, 6)
 		stop()
 		if err := <-done; err != nil {
 			t.Error(err)

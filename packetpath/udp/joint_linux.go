@@ -45,7 +45,7 @@ func (r *receiver) receiveJoint(fd uintptr) bool {
 			return true
 		}
 		want := min(len(r.batch)-r.n, jointBuffers)
-		got, errno := recvmmsg(fd, r.headers[:want])
+		got, errno := r.call(fd, r.headers[:want])
 		switch {
 		case errno == 0:
 			failures = 0
@@ -55,7 +55,9 @@ func (r *receiver) receiveJoint(fd uintptr) bool {
 				return true
 			}
 		case errno == unix.EAGAIN:
-			return r.n > 0 || r.c.noWait
+			if r.n > 0 || !r.c.blocking {
+				return r.n > 0 || r.c.noWait
+			}
 		case r.failed(errno, &failures):
 			return true
 		}

@@ -16,7 +16,8 @@ import (
 // be preempted and holds up a garbage collection for its length. So no call carries more than maxCall headers (about
 // 50 µs to receive, 80 to send); larger batches take several. More in one call saves nothing that can be measured.
 //
-// Reading waits in the poller (RawConn.Read), writing never waits (RawConn.Control, which also lets any number of
+// Reading waits in the poller (RawConn.Read) or, on a blocking socket that is not busy, in a recvmmsg that the scheduler
+// knows of. Writing never waits (RawConn.Control, which also lets any number of
 // senders into the kernel at once).
 //
 // The kernel reads and writes arrays that live in a receiver or sender for good. Each header points to name and control

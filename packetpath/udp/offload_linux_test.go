@@ -3,7 +3,9 @@ package udp_test
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"testing"
 
@@ -92,6 +94,43 @@ func TestRuns(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A blocking socket hands out everything too, in order, be it waited for or found, and Close ends a Read that waits.
+func TestBlocking(t *testing.T) {
+	offloads(t, func(t *testing.T, bind netip.Addr, to func(udp.Conn) netip.AddrPort, o udp.Options) {
+		o.Blocking = true
+		a := listen(t, udp.Listen, netip.AddrPortFrom(bind, 0), udp.Options{})
+		b := listen(t, udp.Listen, netip.AddrPortFrom(bind, 0), o)
+		got, ended := make(chan int, 1000), make(chan error)
+		go func() {
+			batch := newBatch(32, 2048)
+			for {
+				n, err := b.Read(batch)
+				if err != nil {
+					ended <- err
+					return
+				}
+				for _, m := range batch[:n] {
+					got <- int(binary.BigEndian.Uint32(m.Buf)) // of numbered
+				}
+			}
+		}()
+		for _, n := range []int{1, 1, 2, 31, 32, 33, 1, 100, 1} {
+			send(t, a, numbered(n, to(b))...)
+			for want := range n {
+				if number := <-got; number != want {
+					t.Fatalf("of %d messages number %d came when %d was due", n, number, want)
+				}
+			}
+		}
+		if err := b.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-ended; !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Read ended with %v, want %v", err, net.ErrClosed)
+		}
+	})
 }
 
 // Messages to several destinations, or from several addresses, that take turns: one run for each, in order.

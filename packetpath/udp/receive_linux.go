@@ -18,6 +18,8 @@ type receiver struct {
 	n       int // messages filled so far
 	err     error
 	joint   joint
+
+	wait bool // in the next call: see [Options.Blocking]
 }
 
 // rxSlot is what one header of a receiver points to.
@@ -78,7 +80,7 @@ func (r *receiver) receive(fd uintptr) bool {
 		for i := r.n; i < r.n+want; i++ {
 			r.slots[i].point(r.batch[i].Buf)
 		}
-		got, errno := recvmmsg(fd, r.headers[r.n:r.n+want])
+		got, errno := r.call(fd, r.headers[r.n:r.n+want])
 		switch {
 		case errno == 0:
 			failures = 0
@@ -90,7 +92,9 @@ func (r *receiver) receive(fd uintptr) bool {
 				return true
 			}
 		case errno == unix.EAGAIN:
-			return r.n > 0 || r.c.noWait
+			if r.n > 0 || !r.c.blocking {
+				return r.n > 0 || r.c.noWait
+			}
 		case r.failed(errno, &failures):
 			return true
 		}
@@ -103,9 +107,31 @@ func (s *rxSlot) point(buf []byte) {
 	s.iov.SetLen(len(buf))
 }
 
+// call takes what is there. A blocking socket that had little in the last call is waited for in the kernel, without
+// looking first, but not by a Read that has something already; one that is busy is emptied by raw calls.
+func (r *receiver) call(fd uintptr, h []header) (got int, errno unix.Errno) {
+	if r.wait && r.n == 0 {
+		got, errno = recvmmsgWaiting(fd, h)
+		if r.c.closed.Load() {
+			return 0, unix.EBADF
+		}
+	} else {
+		got, errno = recvmmsg(fd, h)
+	}
+	r.wait = r.c.blocking && (errno != 0 || got < len(h)/2)
+	return got, errno
+}
+
 func recvmmsg(fd uintptr, h []header) (int, unix.Errno) {
 	got, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(unsafe.SliceData(h))),
 		uintptr(len(h)), unix.MSG_DONTWAIT, 0, 0)
+	return int(got), errno
+}
+
+// recvmmsgWaiting waits for the first datagram, or for the end of the socket.
+func recvmmsgWaiting(fd uintptr, h []header) (int, unix.Errno) {
+	got, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(unsafe.SliceData(h))),
+		uintptr(len(h)), unix.MSG_WAITFORONE, 0, 0)
 	return int(got), errno
 }
 

@@ -96,6 +96,11 @@ type Options struct {
 	// at times of its own choosing. No arrival wakes anybody then, which is most of what a datagram costs a process
 	// that is not busy.
 	NoWait bool
+	// Blocking makes Read wait in the kernel, on the thread that it runs on, and not in Go's poller: no other thread takes
+	// part in a wake-up then, and no call looks in vain. Meanwhile it keeps one of Go's processors, so the process needs as
+	// many more of them (GOMAXPROCS) as it has such readers: where none is idle, the runtime takes it away at each wait.
+	// SetReadDeadline does not work. Linux only.
+	Blocking bool
 	// Whole keeps IPv4 datagrams in one piece (DF), where the system can say so: one larger than the way carries is
 	// rejected or lost. Linux spends a fourteenth of a datagram's cost on the number by which pieces are put together.
 	Whole bool

@@ -29,6 +29,7 @@ type conn struct {
 	pktinfo bool // bound to the wildcard: the kernel tells and takes the local address of every datagram
 
 	coalesce bool // the kernel joins datagrams, see joint
+	blocking bool // Read waits in the kernel, and the poller does not know the socket
 	noWait   bool // Read does not wait, and the poller does not know the socket
 
 	recvBuffer, sendBuffer int
@@ -77,7 +78,7 @@ func open(addr netip.AddrPort, o Options) (c *conn, err error) {
 			_ = unix.Close(fd) // there is an error to report already
 		}
 	}()
-	c = &conn{v4: addr.Addr().Is4(), pktinfo: addr.Addr().IsUnspecified(), noWait: o.NoWait}
+	c = &conn{v4: addr.Addr().Is4(), pktinfo: addr.Addr().IsUnspecified(), noWait: o.NoWait, blocking: o.Blocking && !o.NoWait}
 	if err := c.setOptions(fd, o); err != nil {
 		return nil, err
 	}
@@ -89,7 +90,7 @@ func open(addr netip.AddrPort, o Options) (c *conn, err error) {
 		return nil, err
 	}
 	c.local = addrPortOf(bound)
-	if c.noWait { // what blocks is no business of the poller; no call of ours does
+	if c.noWait || c.blocking { // what blocks is no business of the poller; of our calls only one does, and wants to
 		if err := unix.SetNonblock(fd, false); err != nil {
 			return nil, os.NewSyscallError("fcntl", err)
 		}
@@ -185,6 +186,9 @@ func (c *conn) Close() error {
 	c.countOverflow() // the last chance to ask
 	if c.closed.Swap(true) {
 		return net.ErrClosed
+	}
+	if c.blocking { // wakes whoever waits in the kernel
+		_ = c.raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
 	}
 	return c.file.Close()
 }

@@ -224,9 +224,12 @@ func TestTruncatedAndEmpty(t *testing.T) {
 	})
 }
 
-func TestClose(t *testing.T) {
+func TestClose(t *testing.T)         { testClose(t, udp.Options{}) }
+func TestCloseBlocking(t *testing.T) { testClose(t, udp.Options{Blocking: true}) }
+
+func testClose(t *testing.T, o udp.Options) {
 	worlds(t, func(t *testing.T, w world) {
-		c := w.open(t, udp.Options{})
+		c := w.open(t, o)
 		s := c.NewSender(1)
 		ended := make(chan error)
 		go func() {
