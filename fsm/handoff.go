@@ -124,6 +124,17 @@ func gate(r *table.Record, now uint32) (pushes int, fresh bool) {
 	return most - min(most, int(r.Handoff.Pushes)), false
 }
 
+// GateClosed reports whether the peer takes no redirect in a family yet, or none that would leave room to take it back if it
+// fails. After a handoff of one family the other one may follow at once.
+func (s *State) GateClosed(r *table.Record, v6 bool) bool {
+	h := &r.Handoff
+	if h.At == 0 {
+		return false
+	}
+	pushes, fresh := gate(r, s.Seconds())
+	return !fresh && (h.V6 == v6 || h.Fails > 0 || pushes < 1+SelfRedirects(r, v6))
+}
+
 // held reports whether a handoff to the target must wait because earlier ones failed.
 func held(h *table.Handoff, target table.MemberID, now uint32) bool {
 	if h.Fails == 0 {
@@ -143,7 +154,6 @@ func (s *State) MayHandOff(r *table.Record, v6 bool, from table.MemberID, epoch 
 	id, ok := s.Attached(r, v6)
 	m, known := s.Member(target)
 	h := &r.Handoff
-	pushes, fresh := gate(r, now)
 	switch attachedEpoch := epochOf(r, v6); {
 	case !ok || id != from || attachedEpoch != epoch:
 		return RefusedElsewhere
@@ -155,8 +165,8 @@ func (s *State) MayHandOff(r *table.Record, v6 bool, from table.MemberID, epoch 
 		return RefusedUnpublished
 	case held(h, target, now):
 		return RefusedHeld
-	case !fresh && (h.V6 == v6 || h.Fails > 0 || pushes < 1+SelfRedirects(r, v6)):
-		return RefusedGate // the other family may follow at once, if there is room for its failure
+	case s.GateClosed(r, v6):
+		return RefusedGate
 	case s.spent(r, v6, from):
 		return RefusedSpent
 	}

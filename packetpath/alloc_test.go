@@ -181,7 +181,7 @@ func (noLink) Flush()                            {}
 func TestConsideringDoesNotAllocate(t *testing.T) {
 	b := newBench(t)
 	r := b.w.root
-	r.link, r.member, r.hints = func() LinkSender { return noLink{} }, 1, make(chan hint, 1<<16)
+	r.link, r.member, r.hints = func() LinkSender { return noLink{} }, 1, make(chan *session, 1<<16)
 	machine, err := fsm.New(fsm.Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -128,8 +128,13 @@ func (w *worker) authentic(s *session, p vl1.Packet, from origin) {
 		s.heard.Store(w.now)
 	}
 	w.verb(s, at, p, from)
-	if at != nil && !at.confirmed.Load() {
+	if at == nil {
+		return
+	}
+	if !at.confirmed.Load() {
 		w.challenge(s, at)
+	} else if s.keeping(p.Verb()) {
+		w.keeps(s, at)
 	}
 }
 
@@ -209,8 +214,8 @@ func (w *worker) ok(s *session, at *path, p vl1.Packet, from origin) {
 		w.budget = unlimited
 		w.place(s, at, true)
 		w.lateWorlds(s, at)
-		if w.root.hints != nil {
-			w.hints = append(w.hints, hint{s: s, fresh: true})
-		}
+		w.await(s)
+	} else if rtt != 0 {
+		w.proved(s, at)
 	}
 }

@@ -68,12 +68,6 @@ type leaving struct {
 // come back.
 func (s *session) away(a netip.Addr, now int64) bool { return now < s.leaving[family(a)].until.Load() }
 
-// hint is a peer that the mover should look at. fresh: it has just come, and the log may not say so yet.
-type hint struct {
-	s     *session
-	fresh bool
-}
-
 // consider looks whether a peer that is attached here should go elsewhere. It takes no lock and allocates nothing; what
 // comes of it goes to the mover with the end of the batch.
 func (w *worker) consider(s *session) {
@@ -103,7 +97,7 @@ func (w *worker) consider(s *session) {
 			continue
 		}
 		if w.target(state, rec, v6) != 0 || w.levelDue(state, rec, v6) {
-			w.hints = append(w.hints, hint{s: s})
+			w.hints = append(w.hints, s)
 			return
 		}
 	}
@@ -130,7 +124,11 @@ func (w *worker) target(state *fsm.State, rec *table.Record, v6 bool) table.Memb
 // to be handed off itself, which lifts it as well.
 func (w *worker) levelDue(state *fsm.State, rec *table.Record, v6 bool) bool {
 	h := &rec.Handoff
-	return fsm.LevelRedirects(rec, v6) > 0 && !state.HandoffUnderWay(h) && state.Seconds() >= h.At+levelAfter
+	if fsm.LevelRedirects(rec, v6) == 0 || state.HandoffUnderWay(h) {
+		return false
+	}
+	other, _ := state.Attached(rec, !v6)
+	return other == w.root.member || state.Seconds() >= h.At+levelAfter
 }
 
 func epochOf(r *table.Record, v6 bool) uint16 {
@@ -161,23 +159,6 @@ func anywhere(state *fsm.State, rec *table.Record, v6 bool, from table.MemberID)
 		}
 	}
 	return to
-}
-
-// coming reports whether the log says that this peer is being sent here, in a family, and tells the member that sends it
-// that it came.
-func (w *worker) coming(s *session, state *fsm.State, at *path) bool {
-	var rec table.Record
-	v6 := !at.addr.Addr().Is4()
-	if !state.Peer(s.id.Address, &rec) {
-		return false
-	}
-	h := &rec.Handoff
-	if h.Target != w.root.member || h.V6 != v6 || at == nil {
-		return false
-	}
-	s.findMain(endpointOf(&rec, v6))
-	w.notify(h.From, kindArrived, familyMessage(s.id.Address, at))
-	return true
 }
 
 func endpointOf(r *table.Record, v6 bool) netip.AddrPort {
@@ -290,13 +271,22 @@ func (s *session) forget(v6 bool) {
 
 // hintAll gives the mover what the batch brought about. Hints are lost if it has too many: there will be others.
 func (w *worker) hintAll() {
-	for _, h := range w.hints {
+	for _, s := range w.hints {
 		select {
-		case w.root.hints <- h:
+		case w.root.hints <- s:
 		default:
 			w.inc(HandoffHintsDropped)
 		}
 	}
+	for _, s := range w.waiting {
+		select {
+		case w.root.arrivals <- s:
+		default:
+			s.waits.Store(false)
+			w.inc(HandoffHintsDropped)
+		}
+	}
 	clear(w.hints)
-	w.hints = w.hints[:0]
+	clear(w.waiting)
+	w.hints, w.waiting = w.hints[:0], w.waiting[:0]
 }

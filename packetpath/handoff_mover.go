@@ -16,18 +16,18 @@ const (
 	offerAgain   = 2_000  // ms between two offers of how a handoff ended
 	targetSlow   = 3_000  // ms that the target has to see the peer
 	quietFor     = 30_000 // ms of silence towards a peer that was sent away, from the redirect on
-	freshTries   = 10     // looks at a peer that has just come
-	freshAgain   = 500    // ms between two of them
+	freshTries   = 20     // looks at a peer that has just come
+	freshAgain   = 250    // ms between two of them
 )
 
 // mover carries out the handoffs of this member. It belongs to one goroutine.
 type mover struct {
-	w     *worker
-	sink  HandoffSink
-	hints <-chan hint
+	w    *worker
+	sink HandoffSink
 
 	moves map[moveKey]*move
 	fresh []freshPeer // ascending by due
+	paths []*path     // scratch
 	spare float64     // handoffs that may be begun
 	steps []fsm.Handoff
 	self  life // this member, as the log has it
@@ -74,8 +74,8 @@ type move struct {
 	nops   int
 }
 
-func (r *Root) newMover(sink HandoffSink, hints <-chan hint) *mover {
-	return &mover{w: r.newWorker(0), sink: sink, hints: hints, moves: map[moveKey]*move{}}
+func (r *Root) newMover(sink HandoffSink) *mover {
+	return &mover{w: r.newWorker(0), sink: sink, moves: map[moveKey]*move{}}
 }
 
 func (c *mover) run(ctx context.Context) {
@@ -126,67 +126,82 @@ func (c *mover) abandon() {
 	}
 }
 
-// begin takes up what the packet path noticed, as fast as the rate allows.
+// begin takes up what the packet path noticed: all who come, and of those who should go as many as the rate allows.
 func (c *mover) begin(state *fsm.State) {
 	perTick := float64(state.Settings.Steering.MovesPerSecond) * moverTick.Seconds()
 	c.spare = min(c.spare+perTick, max(1, 2*perTick))
-	for c.spare >= 1 && len(c.moves) < maxMoves {
+	for range cap(c.w.root.arrivals) {
 		select {
-		case h := <-c.hints:
-			if h.fresh {
-				c.wait(freshPeer{s: h.s, tries: freshTries})
-			} else {
-				c.consider(state, h.s)
-			}
+		case s := <-c.w.root.arrivals:
+			c.wait(freshPeer{s: s, tries: freshTries})
 			continue
 		default:
 		}
-		if len(c.fresh) == 0 || c.fresh[0].due > c.w.now {
-			return
-		}
+		break
+	}
+	for len(c.fresh) > 0 && c.fresh[0].due <= c.w.now {
 		f := c.fresh[0]
 		c.fresh = c.fresh[1:]
-		if f.tries > freshTries-4 {
-			c.challengeAgain(state, f.s)
-		}
-		c.cameHere(state, f.s)
-		if !c.consider(state, f.s) && f.tries > 1 {
-			f.tries--
+		coming := c.comes(state, f.s)
+		here := c.mayBegin() && c.consider(state, f.s)
+		if f.tries--; f.tries > 0 && (coming || !here) {
 			c.wait(f)
+		} else {
+			f.s.waits.Store(false)
+		}
+	}
+	for c.mayBegin() {
+		select {
+		case s := <-c.w.root.hints:
+			c.consider(state, s)
+		default:
+			return
 		}
 	}
 }
 
-// cameHere notices that a peer was sent here which this member heard before its view had the intent.
-func (c *mover) cameHere(state *fsm.State, s *session) {
-	for _, v6 := range [2]bool{false, true} {
-		if at := s.freshest(v6, c.w.now); at != nil && c.w.now-at.heard.Load() < targetSlow && c.w.coming(s, state, at) {
-			c.w.sight(s, at)
-		}
-	}
-}
+func (c *mover) mayBegin() bool { return c.spare >= 1 && len(c.moves) < maxMoves }
 
-// challengeAgain asks a peer that is being sent here once more whether it is there: clients before 1.5 answer one ECHO a second.
-func (c *mover) challengeAgain(state *fsm.State, s *session) {
-	var rec table.Record
-	if !state.Peer(s.id.Address, &rec) || rec.Handoff.Target != c.w.root.member {
-		return
-	}
+// comes looks at a peer that has spoken to this member lately: it may have been sent here, and this member's view have been behind.
+// It reports whether the peer has yet to show that it hears us.
+func (c *mover) comes(state *fsm.State, s *session) (coming bool) {
+	w := c.w
 	s.mu.Lock()
-	paths := append([]*path(nil), s.paths...)
+	paths := append(c.paths[:0], s.paths...)
 	s.mu.Unlock()
-	for _, p := range paths {
-		if !p.confirmed.Load() && p.addr.Addr().Is4() != rec.Handoff.V6 && c.w.now-p.heard.Load() < targetSlow && c.w.now-p.echoed.Load() >= 900 {
-			p.echoed.Store(c.w.now)
-			p.echoID.Store(c.w.seal(p.origin, s, c.w.packet(s.id.Address, vl1.VerbEcho)))
-			c.w.inc(Challenges)
+	for _, at := range paths {
+		if w.now-at.heard.Load() > proveFor {
+			continue
+		}
+		switch w.arrives(s, state, at) {
+		case arrived:
+			w.sight(s, at)
+		case awaited:
+			coming = true
+		case notSent:
+			if w.now <= s.awaited[family(at.addr.Addr())].Load() {
+				coming = true
+				w.askAgain(s, at)
+			}
 		}
 	}
+	clear(paths)
+	c.paths = paths[:0]
+	return coming
 }
 
 func (c *mover) wait(f freshPeer) {
 	if f.due = c.w.now + freshAgain; len(c.fresh) < hintQueue {
 		c.fresh = append(c.fresh, f)
+	} else {
+		f.s.waits.Store(false)
+	}
+}
+
+// waitFor looks at a peer again and again, unless that is done already.
+func (c *mover) waitFor(s *session) {
+	if s.waits.CompareAndSwap(false, true) {
+		c.wait(freshPeer{s: s, tries: freshTries})
 	}
 }
 

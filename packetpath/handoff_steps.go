@@ -55,7 +55,7 @@ func (c *mover) offered(state *fsm.State, m *move, rec *table.Record) (over bool
 		return c.redirect(state, m, rec)
 	case c.w.now-m.began > offerPatient:
 		c.w.inc(HandoffsNotAccepted)
-		c.wait(freshPeer{s: m.s, tries: freshTries})
+		c.waitFor(m.s)
 		return true
 	}
 	return false
@@ -120,7 +120,7 @@ func (c *mover) sent(state *fsm.State, m *move, rec *table.Record) (over bool) {
 		l.arrived.Store(true)
 		l.until.Store(m.sentAt + quietFor)
 		m.phase, m.began = gone, c.w.now
-		c.wait(freshPeer{s: m.s, tries: freshTries}) // the other family may follow
+		c.waitFor(m.s) // the other family may follow
 	case ok && id != c.w.root.member:
 		l.until.Store(0)
 		return true // it went elsewhere by itself

@@ -54,8 +54,12 @@ func (w *worker) authenticHello(s *session, at *path, p vl1.Packet, from origin)
 		w.inc(BadPacket)
 		return
 	}
-	if !w.mayAnswerHello(s, at) && !(at != nil && at.confirmed.Load() && w.root.hints != nil && w.coming(s, w.root.view.State(), at)) {
+	if at != nil && !at.confirmed.Load() {
+		w.await(s)
+	}
+	if !w.mayAnswerHello(s, at) && (at == nil || w.root.arrivals == nil || w.arrives(s, w.root.view.State(), at) == notSent) {
 		w.inc(HelloLimited)
+		w.await(s) // it may have been sent here, and the view be behind
 		return
 	}
 	changed := s.version.Swap(packVersion(h.Protocol, h.Major, h.Minor, h.Revision)) !=
@@ -72,9 +76,6 @@ func (w *worker) authenticHello(s *session, at *path, p vl1.Packet, from origin)
 	}
 
 	w.consider(s)
-	if w.root.hints != nil && at != nil && !at.confirmed.Load() {
-		w.hints = append(w.hints, hint{s: s, fresh: true})
-	}
 
 	ok := w.okHello(h.Protocol, h.Clock, from.addr)
 	if at != nil && w.now-s.worlds.Load() >= w.root.limits.PlanetInterval.Milliseconds() {

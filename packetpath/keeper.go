@@ -73,21 +73,45 @@ func (w *worker) disowned(s *session) bool {
 
 // keepWarm sends an ECHO on the path that relays use if it was silent for long: clients since 1.10.3 speak to a
 // root every 225 s, many NATs forget after 30. It must be an ECHO, which the client answers: a NAT need not count
-// what comes from outside. A peer that stopped answering is left alone until it speaks.
+// what comes from outside. A peer that stopped answering is left alone until it speaks. The path of the other address family
+// is kept warm, too, if the log has it here: introductions and handoffs need it.
 func (w *worker) keepWarm(s *session) {
-	every := w.root.keepWarm.Milliseconds()
-	at := s.route(w.now)
-	if every == 0 || at == nil || at.missed.Load() >= keepWarmPatient {
+	best := s.route(w.now)
+	if best == nil || w.root.keepWarm == 0 {
 		return
 	}
-	if w.now-max(at.heard.Load(), at.echoed.Load()) < every {
-		return
+	if w.cold(best) {
+		if _, ok := w.elsewhere(s.id.Address, s); !ok {
+			w.warm(s, best)
+		}
 	}
-	if _, ok := w.elsewhere(s.id.Address, s); ok || s.away(at.addr.Addr(), w.now) {
+	v6 := best.addr.Addr().Is4() // the other one
+	if at := live(s.family(v6), w.now); at != nil && w.cold(at) && w.attachedHere(s, v6) {
+		w.warm(s, at)
+	}
+}
+
+// cold reports whether it is time for an ECHO on a path.
+func (w *worker) cold(at *path) bool {
+	return at.missed.Load() < keepWarmPatient && w.now-max(at.heard.Load(), at.echoed.Load()) >= w.root.keepWarm.Milliseconds()
+}
+
+func (w *worker) warm(s *session, at *path) {
+	if s.away(at.addr.Addr(), w.now) {
 		return // it would learn our path again
 	}
 	at.missed.Add(1)
 	at.echoed.Store(w.now)
 	at.echoID.Store(w.seal(at.origin, s, w.packet(s.id.Address, vl1.VerbEcho)))
 	w.inc(KeepWarmSent)
+}
+
+// attachedHere reports whether the log has a family of a peer at this member.
+func (w *worker) attachedHere(s *session, v6 bool) bool {
+	var rec table.Record
+	if !w.root.view.PeerHot(s.id.Address, &rec) {
+		return false
+	}
+	member, ok := w.root.view.State().Attached(&rec, v6)
+	return ok && member == w.root.member
 }

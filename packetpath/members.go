@@ -32,6 +32,8 @@ type LinkSender interface {
 //	probe      peer 5 | family 1: measure it, it will come (probe.go)
 //	ready      peer 5 | family 1: let it come
 //	arrived    peer 5 | family 1: the peer that you sent is here
+//	kept       peer 5 | family 1: your peer keeps a path to me; does it keep yours?
+//	follow     peer 5 | family 1: I have this family of it; look whether yours should follow
 //	main       peer 5 | endpoint of the peer 7 or 19: I sent it from there
 const (
 	kindIntroduce  byte = 1
@@ -44,6 +46,8 @@ const (
 	kindMain       byte = 8
 	kindProbe      byte = 9
 	kindProbeReady byte = 10
+	kindKept       byte = 11
+	kindFollow     byte = 12
 )
 
 const (
@@ -122,7 +126,11 @@ func (c *Receiver) Message(from uint16, kind byte, body []byte) {
 	case kindGathered:
 		w.gatheredAtMember(body)
 	case kindClaim:
-		w.claimedByMember(from, body)
+		w.claimedByMember(from, body, false)
+	case kindKept:
+		w.claimedByMember(from, body, true)
+	case kindFollow:
+		w.follows(body)
 	case kindRelease:
 		w.releasedByMember(body)
 	case kindProbe:

@@ -140,6 +140,7 @@ func (w *worker) mayIntroduce(source, dest vl1.Address, from origin) *session {
 	if at == nil || at.addr != from.addr || !r.pairs.Due(source, dest, w.now, interval) {
 		return nil
 	}
+	at.kept.Store(w.now)
 	if !s.meets.Take(w.now, 1, r.limits.IntroductionRate, r.limits.IntroductionBurst) {
 		w.inc(IntroductionsLimited)
 		return nil

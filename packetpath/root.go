@@ -74,7 +74,8 @@ type Root struct {
 
 	handoffs HandoffSink
 	steer    Steer
-	hints    chan hint // to the mover; nil: there is none
+	hints    chan *session // to the mover: peers that should go elsewhere; nil: there is none
+	arrivals chan *session // to the mover: peers that come, or came
 
 	started   time.Time
 	startedMS int64
@@ -116,7 +117,7 @@ func New(o Options) *Root {
 	}
 	r.handoffs, r.steer = o.Handoffs, o.Steer
 	if o.Handoffs != nil && o.Link != nil {
-		r.hints = make(chan hint, hintQueue)
+		r.hints, r.arrivals = make(chan *session, hintQueue), make(chan *session, hintQueue)
 	}
 	for _, m := range o.Moons {
 		r.moons[m.ID] = m
@@ -163,7 +164,7 @@ func (r *Root) Run(ctx context.Context) error {
 		})
 	}
 	if r.hints != nil {
-		c := r.newMover(r.handoffs, r.hints)
+		c := r.newMover(r.handoffs)
 		wg.Go(func() { c.run(ctx) })
 	}
 	keeper := r.newWorker(0)

@@ -32,9 +32,14 @@ type path struct {
 	answered  atomic.Int64  // ms, last OK(HELLO) sent here
 	echoed    atomic.Int64  // ms, last ECHO sent here: challenge or keep-warm
 	echoID    atomic.Uint64 // packet ID of that ECHO, as it was on the wire; 0 once answered
-	missed    atomic.Int32  // keep-warm ECHOs unanswered in a row
-	rtt       atomic.Int64  // ms, of the last answered ECHO; 0 unknown
-	confirmed atomic.Bool   // an ECHO was answered from here
+	earlier   atomic.Int64  // the same of the ECHO before, if it was not answered when the next one was sent (see askAgain)
+	earlierID atomic.Uint64
+	doubts    atomic.Int32 // ECHO that were not answered when another member claimed the peer
+	proved    atomic.Int64 // ms, when the last ECHO was sent that was answered
+	kept      atomic.Int64 // ms, last packet of the kind that clients send on paths that they keep (see keeps)
+	missed    atomic.Int32 // keep-warm ECHOs unanswered in a row
+	rtt       atomic.Int64 // ms, of the last answered ECHO; 0 unknown
+	confirmed atomic.Bool  // an ECHO was answered from here
 
 	hello pendingHello // guarded by session.mu
 }
@@ -75,8 +80,10 @@ type session struct {
 	asked   atomic.Int64 // ms, last time it was considered for a probe by another member
 	checked atomic.Int64 // ms, last time the log was asked whether the identity still holds the address
 
-	considered atomic.Int64 // ms, when it is next looked at whether the peer should be elsewhere
-	leaving    [2]leaving   // by family
+	awaited    [2]atomic.Int64 // ms, by family: until then it is taken if it shows that it hears us
+	waits      atomic.Bool     // the mover looks at it again and again
+	considered atomic.Int64    // ms, when it is next looked at whether the peer should be elsewhere
+	leaving    [2]leaving      // by family
 	// main is the path that has the client's priority, by family, if known: that on whose socket it was redirected. Relays and
 	// redirects use it rather than those of its other sockets.
 	main [2]atomic.Pointer[path]
@@ -180,11 +187,16 @@ func (s *session) confirm(from origin, echoID uint64, now int64) (rtt int64, fre
 			return 0, false
 		}
 	}
+	sent := p.echoed.Load()
 	if echoID == 0 || !p.echoID.CompareAndSwap(echoID, 0) {
-		return 0, false
+		if sent = p.earlier.Load(); echoID == 0 || !p.earlierID.CompareAndSwap(echoID, 0) {
+			return 0, false
+		}
 	}
 	p.missed.Store(0)
-	rtt = max(1, now-p.echoed.Load())
+	p.proved.Store(sent)
+	p.doubts.Store(0)
+	rtt = max(1, now-sent)
 	p.rtt.Store(rtt)
 	if p.confirmed.Load() {
 		return rtt, false

@@ -111,6 +111,9 @@ func steerPeer(p *steer.Peer, state *fsm.State, rec *table.Record, v6 bool) {
 	if id, ok := state.Attached(rec, v6); ok {
 		p.Current = uint16(id)
 	}
+	if h.Target == 0 && !state.GateClosed(rec, v6) {
+		p.Pushed = 0 // the other family follows
+	}
 	switch {
 	case h.V6 == v6 || h.Fails > 0:
 		p.At, p.From = h.At, uint16(h.From)

@@ -35,14 +35,15 @@ type worker struct {
 	arena []byte // packets under construction since the last flush
 	used  int
 
-	plain  []byte // a decompressed payload
-	random *mathrand.ChaCha8
-	link   LinkSender // nil: this member is alone
-	sights []fsm.Sighting
-	rtts   *rttRing
-	hints  []hint
-	rec    table.Record // scratch: a record that steering looks at
-	moving bool         // this worker is the mover: it may speak to peers that are away
+	plain   []byte // a decompressed payload
+	random  *mathrand.ChaCha8
+	link    LinkSender // nil: this member is alone
+	sights  []fsm.Sighting
+	rtts    *rttRing
+	hints   []*session   // that should go elsewhere
+	waiting []*session   // for the mover
+	rec     table.Record // scratch: a record that steering looks at
+	moving  bool         // this worker is the mover: it may speak to peers that are away
 
 	now    int64 // ms, of this batch
 	budget int   // bytes that may still go back to an unconfirmed sender of the packet in hand
@@ -68,7 +69,8 @@ func (r *Root) newWorker(group int) *worker {
 		random:   mathrand.NewChaCha8(seed),
 		sights:   make([]fsm.Sighting, 0, 4*batchSize),
 		rtts:     &rttRing{},
-		hints:    make([]hint, 0, 4*batchSize),
+		hints:    make([]*session, 0, 4*batchSize),
+		waiting:  make([]*session, 0, 4*batchSize),
 	}
 	for _, l := range r.sockets.listeners {
 		w.out = append(w.out, outbox{
@@ -137,7 +139,7 @@ func (w *worker) end() {
 		clear(w.sights)
 		w.sights = w.sights[:0]
 	}
-	if len(w.hints) > 0 {
+	if len(w.hints)+len(w.waiting) > 0 {
 		w.hintAll()
 	}
 	w.publish()

@@ -155,7 +155,7 @@ func peerShow(ctx context.Context, e *env, text string) error {
 		return nil
 	}
 	e.printf("\n")
-	t := newTable(e.stdout, "FAMILY", "ENDPOINT", "MEMBER", "CONFIRMED", "LIVE", "LAST RECEIVED", "RTT")
+	t := newTable(e.stdout, "FAMILY", "ENDPOINT", "MEMBER", "ATTACHED", "CONFIRMED", "LIVE", "LAST RECEIVED", "RTT")
 	for _, path := range p.Paths {
 		endpoint, last, rtt := "-", "-", "-"
 		if path.Endpoint.IsValid() {
@@ -167,23 +167,24 @@ func peerShow(ctx context.Context, e *env, text string) error {
 		if path.RTTMillis > 0 {
 			rtt = fmt.Sprintf("%.1f ms", path.RTTMillis)
 		}
-		t.row(path.Family, endpoint, orDash(path.Member), yesNo(path.Confirmed), yesNo(path.Live), last, rtt)
+		t.row(path.Family, endpoint, orDash(path.Member), yesNo(path.Attached), yesNo(path.Confirmed), yesNo(path.Live), last, rtt)
 	}
 	t.flush()
 	return nil
 }
 
+// members are those to which the peer is attached.
 func members(p *admin.Peer) string {
 	var names []string
 	for _, path := range p.Paths {
-		if path.Member != "" && !strings.Contains(strings.Join(names, "/"), path.Member) {
+		if path.Attached && path.Member != "" && !strings.Contains(strings.Join(names, "/"), path.Member) {
 			names = append(names, path.Member)
 		}
 	}
 	return strings.Join(names, "/")
 }
 
-// endpointOf prefers the live path of a family, which rootd lists first.
+// endpointOf prefers the path of a family where the peer is attached, which rootd lists first.
 func endpointOf(p *admin.Peer, family string) string {
 	for _, path := range p.Paths {
 		if path.Family == family && path.Endpoint.IsValid() {

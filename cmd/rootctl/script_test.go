@@ -252,11 +252,11 @@ func (s *fakeMember) summary() *admin.PlanetSummary {
 func (s *fakeMember) peer(i int) *admin.Peer {
 	id := s.ids[i].Identity
 	p := &admin.Peer{Address: id.Address, Identity: id.String(), LastSeen: time.Now().Add(-90 * time.Second), Protocol: 11, Version: "1.14.2", Planet: 1700000000000, OnPlanet: true, Session: true, Confirmed: true}
-	p.Paths = []admin.Path{{Family: "v4", Endpoint: netip.MustParseAddrPort("1.2.3.4:21000"), Member: "m1", MemberID: 1, Epoch: 1, Live: true, Confirmed: true, LastReceived: time.Now(), RTTMillis: 12.34}}
+	p.Paths = []admin.Path{{Family: "v4", Endpoint: netip.MustParseAddrPort("1.2.3.4:21000"), Member: "m1", MemberID: 1, Epoch: 1, Attached: true, Live: true, Confirmed: true, LastReceived: time.Now(), RTTMillis: 12.34}}
 	switch i {
 	case 2:
 		p.Planet, p.OnPlanet, p.Confirmed, p.Version = 1600000000000, false, false, ""
-		p.Paths = append(p.Paths, admin.Path{Family: "v6", Endpoint: netip.MustParseAddrPort("[2a00::9]:9993"), Member: "m2"})
+		p.Paths = append(p.Paths, admin.Path{Family: "v6", Endpoint: netip.MustParseAddrPort("[2a00::9]:9993"), Member: "m2", Attached: true})
 	case 3:
 		p.Planet, p.OnPlanet, p.Confirmed, p.Session, p.Paths = 0, false, false, false, nil
 	}

@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"net/netip"
@@ -44,9 +45,10 @@ type roots struct {
 	target atomic.Uint32 // where all peers should be: what steering says; 0: where they are
 	stuck  atomic.Bool   // there is no quorum
 
-	mu  sync.Mutex // guards log and ids
-	log [][]byte
-	ids []*vl1.SecretIdentity
+	mu   sync.Mutex // guards log and ids
+	log  [][]byte
+	ids  []*vl1.SecretIdentity
+	seed uint64 // of the clients
 }
 
 // rootNode is one member.
@@ -69,7 +71,7 @@ func withRoots(t *testing.T, listed int, f func(*roots)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(27 * 365 * 24 * time.Hour) // the log counts from 2020 on, bubbles begin in 2000
-		r := &roots{T: t, net: udp.NewNetwork()}
+		r := &roots{T: t, net: udp.NewNetwork(), seed: 7}
 		r.identities()
 		r.self = r.ids[0]
 		r.net.SetFate(udp.Lossy(1, 0, oneWay, 0))
@@ -335,6 +337,8 @@ type seat struct {
 	hellos    map[netip.AddrPort]int // sent, by endpoint
 	redirects []client.Notice
 	refused   []client.Notice
+	key       vl1.Key
+	packets   []string // to and from the client, the last of them
 }
 
 // join starts a client of a family in the given address families.
@@ -349,7 +353,7 @@ func (r *roots) join(family string, v4, v6 bool) *seat {
 	r.ids = r.ids[:len(r.ids)-1]
 	r.mu.Unlock()
 	s := &seat{roots: r, events: make(chan func()), done: make(chan struct{}), hellos: map[netip.AddrPort]int{}}
-	o := client.Options{Family: fam, Identity: id, Planet: r.world, Seed: 7}
+	o := client.Options{Family: fam, Identity: id, Planet: r.world, Seed: r.seed}
 	var addrs []netip.AddrPort
 	n := byte(len(r.ids))
 	if v4 {
@@ -361,6 +365,9 @@ func (r *roots) join(family string, v4, v6 bool) *seat {
 		addrs = append(addrs, netip.AddrPortFrom(netip.AddrFrom16([16]byte{0xfd, 1, 15: n}), 9993))
 	}
 	if s.c, err = client.New(o); err != nil {
+		r.Fatal(err)
+	}
+	if s.key, err = id.Agree(&r.self.Key); err != nil {
 		r.Fatal(err)
 	}
 	var senders []udp.Sender
@@ -375,6 +382,7 @@ func (r *roots) join(family string, v4, v6 bool) *seat {
 	}
 	s.env.Send = func(c *client.Client, from client.Socket, to netip.AddrPort, _ uint8, b []byte) {
 		if local := c.Local(from, to.Addr()); local >= 0 && local < len(senders) {
+			s.saw("->", local, to, b)
 			if p := vl1.Packet(b); len(b) >= vl1.HeaderLen && p.Suite() == vl1.SuitePoly1305 && p.Verb() == vl1.VerbHello {
 				s.notes.Lock()
 				s.hellos[to]++
@@ -437,11 +445,42 @@ func (s *seat) read(conn udp.Conn, local int) {
 			continue
 		}
 		b, from := append([]byte(nil), batch[0].Buf[:batch[0].N]...), batch[0].Addr
+		s.saw("<-", local, from, b)
 		select {
 		case s.events <- func() { s.c.Receive(&s.env, s.c.SocketOf(local), from, b) }:
 		case <-s.done:
 			return
 		}
+	}
+}
+
+// keptPackets is how many packets a test that failed shows.
+const keptPackets = 400
+
+// saw keeps a line about a packet.
+func (s *seat) saw(way string, local int, remote netip.AddrPort, b []byte) {
+	if len(b) < vl1.HeaderLen {
+		return
+	}
+	p := vl1.Packet(bytes.Clone(b))
+	what := "?"
+	if vl1.Dearmor(p, &s.key) == nil {
+		what = p.Verb().String()
+		switch p.Verb() {
+		case vl1.VerbOK:
+			if re, id, _, err := vl1.DecodeOK(p); err == nil {
+				what += fmt.Sprintf("(%s %x)", re, id>>48)
+			}
+		case vl1.VerbPushDirectPaths:
+			to, _ := vl1.DecodePushDirectPaths(p, nil)
+			what += fmt.Sprint(to)
+		}
+	}
+	line := fmt.Sprintf("%s socket %d %s m%d %s %x hops %d", time.Now().Format("15:04:05.000"), local, way, s.owner(remote), what, vl1.Packet(b).ID()>>48, p.Hops())
+	s.notes.Lock()
+	defer s.notes.Unlock()
+	if s.packets = append(s.packets, line); len(s.packets) > 2*keptPackets {
+		s.packets = slices.Delete(s.packets, 0, keptPackets)
 	}
 }
 

@@ -19,6 +19,11 @@ func settledFamily(name string) bool { return name == "1.14" || name == "1.10.6"
 func (s *seat) explain() {
 	if s.Failed() {
 		obeyed, refused := s.pushes()
+		s.notes.Lock()
+		for _, line := range s.packets {
+			s.Log(line)
+		}
+		s.notes.Unlock()
 		s.Logf("client %+v\nrecord %+v\nobeyed %+v\nrefused %+v\ncounters %+v", s.paths(), s.record(), obeyed, refused, s.counters())
 	}
 }
@@ -85,7 +90,7 @@ func TestHandoffOfBothFamiliesOfAClient(t *testing.T) {
 					r.target.Store(uint32(to.id))
 					// A client before 1.5 answers one ECHO a second, from whichever root: in one of twelve runs the target misses it, the
 					// client is taken back, and the next try is due after five minutes, or ten.
-					r.until("both attached", 40*time.Minute, func() bool {
+					r.until("both attached", 3*time.Minute, func() bool {
 						rec := s.record()
 						return rec.V4Member == to.id && rec.V6Member == to.id && fsm.LevelRedirects(&rec, false)+fsm.LevelRedirects(&rec, true) == 0
 					})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -217,7 +218,7 @@ func (s source) Peers(ctx context.Context, f admin.PeerFilter, yield func(*admin
 
 func attachedTo(p *admin.Peer, member string) bool {
 	for _, at := range p.Paths {
-		if at.Member == member {
+		if at.Attached && at.Member == member {
 			return true
 		}
 	}
@@ -241,10 +242,11 @@ func (s source) peer(state *fsm.State, r *table.Record) *admin.Peer {
 		}
 		for _, at := range info.Paths {
 			p.Confirmed = p.Confirmed || at.Confirmed
+			id, ok := state.Attached(r, at.Endpoint.Addr().Is6())
 			p.Paths = append(p.Paths, admin.Path{
 				Family: family(at.Endpoint), Endpoint: at.Endpoint, Member: s.m.name, MemberID: uint16(s.m.id),
-				Epoch: uint16(s.m.sightings.epoch.Load()), Live: true, Confirmed: at.Confirmed, LastReceived: at.LastHeard,
-				RTTMillis: float64(at.RTT) / float64(time.Millisecond),
+				Epoch: uint16(s.m.sightings.epoch.Load()), Attached: ok && id == s.m.id, Live: true, Confirmed: at.Confirmed,
+				LastReceived: at.LastHeard, RTTMillis: float64(at.RTT) / float64(time.Millisecond),
 			})
 		}
 	}
@@ -253,24 +255,26 @@ func (s source) peer(state *fsm.State, r *table.Record) *admin.Peer {
 		member   table.MemberID
 		epoch    uint16
 	}{{r.V4, r.V4Member, r.V4Epoch}, {r.V6, r.V6Member, r.V6Epoch}} {
-		if at.endpoint.IsValid() && !hasEndpoint(p, at.endpoint) {
+		known := func(x admin.Path) bool { return x.Endpoint == at.endpoint && x.MemberID == uint16(at.member) }
+		if at.endpoint.IsValid() && !slices.ContainsFunc(p.Paths, known) {
 			p.Paths = append(p.Paths, admin.Path{
 				Family: family(at.endpoint), Endpoint: at.endpoint, Member: s.m.memberName(fmt.Sprint(at.member)),
-				MemberID: uint16(at.member), Epoch: at.epoch,
+				MemberID: uint16(at.member), Epoch: at.epoch, Attached: true,
 			})
 		}
 	}
+	// A client before 1.10.3 greets all members: that it is heard here does not make it this member's.
+	slices.SortStableFunc(p.Paths, func(a, b admin.Path) int {
+		switch {
+		case a.Attached == b.Attached:
+			return 0
+		case a.Attached:
+			return -1
+		}
+		return 1
+	})
 	p.OnPlanet = state.Planet != nil && p.Planet == state.Planet.World.Timestamp
 	return p
-}
-
-func hasEndpoint(p *admin.Peer, e netip.AddrPort) bool {
-	for _, at := range p.Paths {
-		if at.Endpoint == e {
-			return true
-		}
-	}
-	return false
 }
 
 func family(e netip.AddrPort) string {

@@ -14,7 +14,7 @@ type Peer struct {
 	Now      uint32 // s, by the log
 
 	// What the cluster did to it.
-	Pushed uint32 // s: last push, whatever it was for; 0: never
+	Pushed uint32 // s: last push after which it needs a pause; 0: none
 	At     uint32 // s: when it was last handed off in this family, or that failed; 0: never
 	From   uint16 // the member that it was handed off by, At; 0: none
 	Target uint16 // a handoff to this member is under way; 0: none

@@ -77,13 +77,18 @@ func Lossy(seed uint64, share float64, delay, jitter time.Duration) FateFunc {
 
 // Cut stops everything between the hosts a and b, in both directions. What is under way still arrives.
 func (n *Network) Cut(a, b netip.Addr) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.cuts[[2]netip.Addr{a, b}] = struct{}{}
-	n.cuts[[2]netip.Addr{b, a}] = struct{}{}
+	n.CutOneWay(a, b)
+	n.CutOneWay(b, a)
 }
 
-// Heal undoes Cut.
+// CutOneWay stops everything from one host to another.
+func (n *Network) CutOneWay(from, to netip.Addr) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.cuts[[2]netip.Addr{from, to}] = struct{}{}
+}
+
+// Heal undoes Cut and CutOneWay.
 func (n *Network) Heal(a, b netip.Addr) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -160,17 +160,18 @@ type Peer struct {
 	OnPlanet  bool        `json:"on_planet"`        // carries the current one
 	Session   bool        `json:"session"`          // has soft state at the member that answers
 	Confirmed bool        `json:"confirmed"`        // has a confirmed path there
-	Paths     []Path      `json:"paths"`            // at most one attachment per family, live paths first
+	Paths     []Path      `json:"paths"`            // those of the log's attachments first, at most one member a family
 }
 
 // Path is one way to reach a peer.
 type Path struct {
 	Family       string         `json:"family"`   // v4 or v6
 	Endpoint     netip.AddrPort `json:"endpoint"` // invalid ("") = in the log without an endpoint
-	Member       string         `json:"member"`   // that the peer is attached to
+	Member       string         `json:"member"`   // that has it
 	MemberID     uint16         `json:"member_id"`
-	Epoch        uint16         `json:"epoch"` // of the member, at the attachment
-	Live         bool           `json:"live"`  // from a session at the member that answers, not only from the log
+	Epoch        uint16         `json:"epoch"`    // of the member, at the attachment
+	Attached     bool           `json:"attached"` // the log has the peer at this member, in this family
+	Live         bool           `json:"live"`     // from a session at the member that answers, not only from the log
 	Confirmed    bool           `json:"confirmed"`
 	LastReceived time.Time      `json:"last_received,omitzero"`
 	RTTMillis    float64        `json:"rtt_ms,omitzero"`
