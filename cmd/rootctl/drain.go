@@ -18,14 +18,14 @@ const drainPoll = 500 * time.Millisecond
 var errNotDrained = errors.New("the drain goes on by itself")
 
 func newMemberDrain(e *env) *cobra.Command {
-	var plan, noWait bool
+	var plan, noWait, alone bool
 	var timeout time.Duration
 	c := &cobra.Command{
 		Use:   "drain MEMBER",
 		Short: "Hand all peers of a member to the others",
 		Long: "drain makes a member take no new peers, and hands those it has to other members, each to the one that is best for it, as fast as the setting steering_moves_per_second allows. " +
 			"It waits until all that are active have arrived elsewhere; peers that are switched off stay in the log, and go elsewhere when they come back. The member goes on serving whoever is left. " +
-			"It drains until rootctl member undrain, over restarts.\n\n" +
+			"It drains until rootctl member undrain, over restarts. While no other root of the planet answers well enough to carry the clients, or an upgrade goes on, it is refused without --alone.\n\n" +
 			"--plan changes nothing: it says how many peers would go where, and what that does to their latency.",
 		Example:           "  rootctl member drain ams1 --plan\n  rootctl member drain ams1 --timeout 10m && systemctl restart rootd",
 		Args:              wantArgs("MEMBER"),
@@ -34,12 +34,13 @@ func newMemberDrain(e *env) *cobra.Command {
 			if plan {
 				return e.drainPlan(cmd.Context(), args[0])
 			}
-			return e.drain(cmd.Context(), args[0], timeout, noWait)
+			return e.drain(cmd.Context(), args[0], timeout, noWait, alone)
 		},
 	}
 	c.Flags().BoolVar(&plan, "plan", false, "only say what would come of it")
 	c.Flags().BoolVar(&noWait, "no-wait", false, "do not wait until the peers have gone")
 	c.Flags().DurationVar(&timeout, "wait", 30*time.Minute, "how long to wait; then the drain goes on without rootctl, which fails")
+	aloneFlag(c, &alone)
 	return c
 }
 
@@ -53,7 +54,7 @@ func newMemberUndrain(e *env) *cobra.Command {
 		ValidArgsFunction: e.completeMembers,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			d, err := ask(cmd.Context(), e, func(ctx context.Context, c *admin.Client) (*admin.Drain, error) {
-				return c.SetDrain(ctx, args[0], false)
+				return c.SetDrain(ctx, args[0], false, admin.DrainOptions{})
 			})
 			if err != nil {
 				return err
@@ -104,8 +105,10 @@ func activeText(d *admin.Drain) string {
 	return fmt.Sprintf("%s active", count(d.Active))
 }
 
-func (e *env) drain(ctx context.Context, name string, timeout time.Duration, noWait bool) error {
-	d, err := ask(ctx, e, func(ctx context.Context, c *admin.Client) (*admin.Drain, error) { return c.SetDrain(ctx, name, true) })
+func (e *env) drain(ctx context.Context, name string, timeout time.Duration, noWait, alone bool) error {
+	d, err := ask(ctx, e, func(ctx context.Context, c *admin.Client) (*admin.Drain, error) {
+		return c.SetDrain(ctx, name, true, admin.DrainOptions{Alone: alone})
+	})
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/rootd/rootd/cmd/internal/greet"
 	"github.com/rootd/rootd/cmd/internal/rollout"
@@ -136,9 +137,13 @@ func (c *fleetClients) look(ctx context.Context, e *env, cluster string) (*sight
 			}
 		}
 	}
-	s.measures.Term = r.status.Raft.Term
+	s.measures.Term, s.measures.Failed = r.status.Raft.Term, r.status.Cluster.HandoffsFailed
+	problems := c.problems(ctx, e, cluster)
 	for _, m := range s.members {
-		v := rollout.Member{Name: m.Name, Status: m.Status, Role: m.Role, Version: m.Version, Epoch: m.Epoch, Lag: m.Lag}
+		v := rollout.Member{Name: m.Name, Status: m.Status, Role: m.Role, Version: m.Version, Epoch: m.Epoch, Lag: m.Lag, Problems: problems[m.Name]}
+		for _, p := range v.Problems {
+			s.measures.Problems = append(s.measures.Problems, fmt.Sprintf("%s: %s", m.Name, p))
+		}
 		s.View.Members = append(s.View.Members, v)
 		if m.Status == admin.StatusUp && (m.Role == admin.RoleLeader || m.Role == admin.RoleVoter) {
 			s.measures.Voters++
@@ -148,8 +153,29 @@ func (c *fleetClients) look(ctx context.Context, e *env, cluster string) (*sight
 	return s, nil
 }
 
+// problems asks all members that the file names what they complain of. Who does not answer says nothing: that others see.
+func (c *fleetClients) problems(ctx context.Context, e *env, cluster string) map[string][]string {
+	found := map[string][]string{}
+	var mu sync.Mutex // guards found
+	var wg sync.WaitGroup
+	for _, client := range c.clients[cluster] {
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, min(e.timeout, 3*time.Second))
+			defer cancel()
+			if s, err := client.Status(ctx); err == nil {
+				mu.Lock()
+				defer mu.Unlock()
+				found[s.Name] = s.Problems
+			}
+		})
+	}
+	wg.Wait()
+	return found
+}
+
 // greet says HELLO at every endpoint of the members that are up.
 func (c *fleetClients) greet(ctx context.Context, s *sight) {
+	s.measures.RoundTrips = map[string]time.Duration{}
 	var mu sync.Mutex // guards what the greetings found
 	var wg sync.WaitGroup
 	for i, m := range s.members {
@@ -158,11 +184,12 @@ func (c *fleetClients) greet(ctx context.Context, s *sight) {
 		}
 		for _, at := range m.Endpoints {
 			wg.Go(func() {
-				_, err := c.greeter.Greet(ctx, s.root, at)
+				rtt, err := c.greeter.Greet(ctx, s.root, at)
 				mu.Lock()
 				defer mu.Unlock()
 				if err == nil {
 					s.measures.Answering++
+					s.measures.RoundTrips[at.String()] = rtt
 					return
 				}
 				v := &s.View.Members[i]

@@ -10,7 +10,7 @@ import (
 func newFleet(e *env) *cobra.Command {
 	return group("fleet", "Look at all clusters of a fleet at once",
 		"A fleet is the clusters that one operator runs in one planet: Alice, and Bob for when something happens to Alice. A file names them, see docs/fleet.md.",
-		newFleetStatus(e))
+		newFleetStatus(e), newFleetPlanet(e))
 }
 
 // clusterStatus is a cluster as fleet status shows it.

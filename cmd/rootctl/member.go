@@ -193,9 +193,15 @@ func newMemberRemove(e *env) *cobra.Command {
 		ValidArgsFunction: e.completeMembers,
 	}
 	c.Flags().BoolVar(&o.Force, "force", false, "even if it is alive, or the quorum is lost")
+	aloneFlag(c, &o.Alone)
 	c.Flags().BoolVar(&o.DryRun, "dry-run", false, "only say what would come of it")
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return c
+}
+
+// aloneFlag is for what takes something away from the cluster.
+func aloneFlag(c *cobra.Command, alone *bool) {
+	c.Flags().BoolVar(alone, "alone", false, "although no other root of the planet answers well enough to carry the clients")
 }
 
 func memberRemove(ctx context.Context, e *env, name string, o admin.RemoveOptions, yes bool) error {

@@ -17,6 +17,7 @@ import (
 type restoreOptions struct {
 	dryRun bool
 	force  bool
+	alone  bool
 	yes    bool
 }
 
@@ -37,6 +38,7 @@ func newSnapshotRestore(e *env) *cobra.Command {
 	}
 	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "read and check everything, show what would come of it, change nothing")
 	c.Flags().BoolVar(&o.force, "force", false, "although a voter is not up, or an upgrade goes on")
+	aloneFlag(c, &o.alone)
 	c.Flags().BoolVar(&o.yes, "yes", false, "do not ask")
 	return c
 }
@@ -85,7 +87,7 @@ func snapshotRestore(ctx context.Context, e *env, file string, o restoreOptions)
 			return err
 		}
 	}
-	if plan.Restoration, err = e.sendArchive(ctx, file, o.force); err != nil {
+	if plan.Restoration, err = e.sendArchive(ctx, file, admin.RestoreOptions{Force: o.force, Alone: o.alone}); err != nil {
 		return err
 	}
 	plan.Done = true
@@ -105,7 +107,7 @@ func snapshotRestore(ctx context.Context, e *env, file string, o restoreOptions)
 	return nil
 }
 
-func (e *env) sendArchive(ctx context.Context, file string, force bool) (*admin.Restoration, error) {
+func (e *env) sendArchive(ctx context.Context, file string, o admin.RestoreOptions) (*admin.Restoration, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, err
@@ -115,7 +117,7 @@ func (e *env) sendArchive(ctx context.Context, file string, force bool) (*admin.
 	defer p.done()
 	c := e.client()
 	defer c.Close()
-	return c.Restore(ctx, io.TeeReader(bufio.NewReaderSize(f, 1<<18), p), force)
+	return c.Restore(ctx, io.TeeReader(bufio.NewReaderSize(f, 1<<18), p), o)
 }
 
 func (e *env) printRestorePlan(p *restorePlan) {

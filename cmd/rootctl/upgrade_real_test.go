@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/rootd/rootd/cmd/internal/procs"
+	"github.com/rootd/rootd/packetpath/vl1"
 	"github.com/rootd/rootd/transport/admin"
 )
 
@@ -178,6 +179,8 @@ func TestRollingRestart(t *testing.T) {
 	fleet := h.fleet("60s")
 	h.well(fleet)
 
+	stop := h.watch()
+
 	// Killed at random moments.
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -225,8 +228,23 @@ func TestRollingRestart(t *testing.T) {
 		}
 	}
 	t.Logf("killed %d times, %d rounds, turns %s", killed, rounds, seen)
+	t.Logf("from outside: %s", stop())
 
 	h.stops(fleet)
+}
+
+// watch watches the members from outside.
+func (h *hands) watch() (stop func() string) {
+	h.Helper()
+	s, err := h.admin(0).Status(h.ctx)
+	if err != nil {
+		h.Fatal(err)
+	}
+	root, err := vl1.ParseIdentity(s.Identity)
+	if err != nil {
+		h.Fatal(err)
+	}
+	return watch(h.T, root, h.members)
 }
 
 // stops: a member that does not come back.

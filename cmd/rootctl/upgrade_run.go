@@ -240,7 +240,7 @@ func (r *rolling) unwell(seen []*sight, turn rollout.Turn) (wrong []string) {
 		v.Members = slices.Clone(v.Members)
 		for i := range v.Members {
 			if m := &v.Members[i]; turn.Cluster == v.Cluster && turn.Member == m.Name && r.interrupted(turn) {
-				m.Status, m.Lag, m.Deaf = admin.StatusUp, 0, nil
+				m.Status, m.Lag, m.Deaf, m.Problems = admin.StatusUp, 0, nil, nil
 			}
 		}
 		wrong = append(wrong, v.Well()...)

@@ -123,7 +123,7 @@ func (r *rolling) drain(ctx context.Context, t rollout.Turn) error {
 
 func (r *rolling) setDrain(ctx context.Context, t rollout.Turn, on bool) error {
 	_, err := inCluster(ctx, r.env, r.clients, t.Cluster, func(ctx context.Context, a *admin.Client) (*admin.Drain, error) {
-		return a.SetDrain(ctx, t.Member, on)
+		return a.SetDrain(ctx, t.Member, on, admin.DrainOptions{Operation: r.id})
 	})
 	return err
 }

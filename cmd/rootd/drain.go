@@ -93,7 +93,7 @@ func openTo(state *fsm.State, from table.MemberID) (names []string) {
 }
 
 // SetDrain implements [admin.Drains].
-func (s source) SetDrain(ctx context.Context, name string, on bool) (*admin.Drain, error) {
+func (s source) SetDrain(ctx context.Context, name string, on bool, opts admin.DrainOptions) (*admin.Drain, error) {
 	what := "drain member"
 	if !on {
 		what = "undrain member"
@@ -108,6 +108,9 @@ func (s source) SetDrain(ctx context.Context, name string, on bool) (*admin.Drai
 			return nil, refused(what, "no other member that is up, published in the planet and not draining could take its peers",
 				"see rootctl member list and rootctl planet status")
 		}
+		if err := s.mayDrain(ctx, what, o, opts); err != nil {
+			return nil, err
+		}
 	}
 	if o.Drain != want {
 		r, err := s.m.propose(ctx, &fsm.MemberSet{ID: o.ID, SetDrain: true, Drain: want})
@@ -116,6 +119,20 @@ func (s source) SetDrain(ctx context.Context, name string, on bool) (*admin.Drai
 		}
 	}
 	return s.Drain(ctx, fmt.Sprint(o.ID), false)
+}
+
+// mayDrain refuses to begin a drain in the way of an operation on the whole cluster, unless it is a part of it, and while no other root of
+// the planet could carry the clients.
+func (s source) mayDrain(ctx context.Context, what string, o *fsm.Member, opts admin.DrainOptions) error {
+	if o.Drain == fsm.DrainOperator {
+		return nil // it drains already
+	}
+	if opts.Operation != s.operationID() {
+		if err := s.undisturbed(what, opts.Alone); err != nil {
+			return err
+		}
+	}
+	return s.carried(ctx, what, opts.Alone)
 }
 
 // drainFirst hands off this member's peers before it stops, as far as that goes in the time that the configuration gives.

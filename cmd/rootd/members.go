@@ -328,14 +328,21 @@ func (s source) RemoveMember(ctx context.Context, name string, o admin.RemoveOpt
 	if voters == 0 && votes {
 		return nil, refused(what, "it is the only voter", "a cluster needs one; stop rootd and keep its data directory instead")
 	}
+	alone := s.carried(ctx, what, o.Alone)
 	switch {
 	case o.DryRun:
+		if e, ok := errors.AsType[*admin.Error](alone); ok {
+			removal.Problems = append(removal.Problems, e.Why+" (--alone removes it all the same)")
+		}
 		return removal, nil
 	case len(removal.Problems) > 0 && !o.Force:
 		return nil, refused(what, strings.Join(removal.Problems, "; "), "--force does it all the same")
 	}
 	if err := s.undisturbed(what, o.Force); err != nil {
 		return nil, err
+	}
+	if alone != nil {
+		return nil, alone
 	}
 	answer, err := s.m.propose(ctx, &fsm.MemberRemove{ID: o2.ID, Force: o.Force})
 	if err := changed(what, answer, err); err != nil {

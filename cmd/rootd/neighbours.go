@@ -31,19 +31,11 @@ func (n *neighbours) run(ctx context.Context) error {
 }
 
 func (n *neighbours) look(ctx context.Context) {
-	p := n.m.fsm.View().State().Planet
-	if p == nil {
-		return
-	}
 	ctx, cancel := context.WithTimeout(ctx, neighbourEvery)
 	defer cancel()
 	var all []join.Probe
-	for _, r := range p.World.Roots {
-		if r.Identity == n.m.dir.Identity.Identity {
-			continue
-		}
-		reachable := slices.DeleteFunc(slices.Clone(r.Endpoints), func(e netip.AddrPort) bool { return !n.m.has(e) })
-		all = append(all, n.m.prober.probe(ctx, r.Identity, reachable)...)
+	for _, r := range n.greet(ctx) {
+		all = append(all, r.probes...)
 	}
 	n.seen.Store(&all)
 }

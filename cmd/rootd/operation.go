@@ -79,6 +79,14 @@ func (s source) Attached(ctx context.Context) (map[string]int, error) {
 	return all, ctx.Err()
 }
 
+// operationID names the operation that is under way, "" if there is none.
+func (s source) operationID() string {
+	if o := &s.m.fsm.View().State().Operation; o.Running() {
+		return hex.EncodeToString(o.ID[:])
+	}
+	return ""
+}
+
 // undisturbed refuses a change of the members while an operation works on all of them.
 func (s source) undisturbed(what string, force bool) error {
 	o := &s.m.fsm.View().State().Operation

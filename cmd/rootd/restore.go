@@ -33,12 +33,15 @@ const (
 
 // Restore implements [admin.Restores]. The log carries the archive, part by part, beside the state of now; its last entry puts it in place
 // at every member, once all of it has been read here and found right.
-func (s source) Restore(ctx context.Context, archive io.Reader, force bool) (*admin.Restoration, error) {
+func (s source) Restore(ctx context.Context, archive io.Reader, o admin.RestoreOptions) (*admin.Restoration, error) {
 	m, began := s.m, time.Now()
-	if err := s.undisturbed(whatRestore, force); err != nil {
+	if err := s.undisturbed(whatRestore, o.Force); err != nil {
 		return nil, err
 	}
-	if err := m.votersUp(force); err != nil {
+	if err := m.votersUp(o.Force); err != nil {
+		return nil, err
+	}
+	if err := s.carried(ctx, whatRestore, o.Alone); err != nil {
 		return nil, err
 	}
 	a, err := snapshot.Open(archive)

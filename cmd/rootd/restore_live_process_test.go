@@ -52,7 +52,7 @@ func (b binaries) runningCluster(t *testing.T) {
 	}
 	wrong := f.contents(0, 1, 2)
 	refused("archive is damaged", cut, "--yes")
-	if _, err := f.admin(1).Restore(longDeadline(t), strings.NewReader(string(whole[:len(whole)-600])), false); err == nil || !strings.Contains(err.Error(), "damaged") {
+	if _, err := f.admin(1).Restore(longDeadline(t), strings.NewReader(string(whole[:len(whole)-600])), admin.RestoreOptions{}); err == nil || !strings.Contains(err.Error(), "damaged") {
 		t.Errorf("half an archive, past rootctl: %v", err)
 	}
 	refused("no terminal", archive)

@@ -65,6 +65,7 @@ func (s source) Status(context.Context) (*admin.Status, error) {
 		Started: m.started, Uptime: int64(time.Since(m.started).Seconds()),
 		Cluster: admin.ClusterStatus{
 			Name: state.Cluster.Name, ID: m.dir.Meta.Cluster, Members: len(state.Members), Epoch: state.Cluster.Epoch.String(), Contents: state.Contents().String(),
+			HandoffsFailed: state.Counters.HandoffsFailed,
 		},
 		Raft: admin.RaftStatus{
 			State: raft.State, Term: raft.Term, Leader: m.memberName(raft.LeaderID), AppliedIndex: raft.AppliedIndex,

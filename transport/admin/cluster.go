@@ -142,7 +142,8 @@ type Former struct {
 
 // RemoveOptions say how to remove a member.
 type RemoveOptions struct {
-	Force  bool
+	Force  bool // although it is alive, or the quorum is lost
+	Alone  bool // although no other root of the planet could carry the clients
 	DryRun bool
 }
 

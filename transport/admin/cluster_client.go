@@ -17,7 +17,7 @@ func (c *Client) Members(ctx context.Context) (*Members, error) {
 
 // RemoveMember implements [Cluster].
 func (c *Client) RemoveMember(ctx context.Context, member string, o RemoveOptions) (*Removal, error) {
-	q := flags("force", o.Force, "dry_run", o.DryRun)
+	q := flags("force", o.Force, "alone", o.Alone, "dry_run", o.DryRun)
 	return get[Removal](ctx, c, http.MethodDelete, "/v1/members/"+url.PathEscape(member)+q, nil)
 }
 

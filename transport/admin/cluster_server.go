@@ -18,7 +18,7 @@ func (s *Server) clusterRoutes(c Cluster) {
 	})
 	s.mux.HandleFunc("DELETE /v1/members/{member}", func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
-		v, err := c.RemoveMember(r.Context(), r.PathValue("member"), RemoveOptions{Force: q.Get("force") == "1", DryRun: q.Get("dry_run") == "1"})
+		v, err := c.RemoveMember(r.Context(), r.PathValue("member"), RemoveOptions{Force: q.Get("force") == "1", Alone: q.Get("alone") == "1", DryRun: q.Get("dry_run") == "1"})
 		s.answer(w, "remove member "+r.PathValue("member"), v, err)
 	})
 	s.mux.HandleFunc("POST /v1/members/{member}/promote", func(w http.ResponseWriter, r *http.Request) {

@@ -159,7 +159,7 @@ func TestClusterRoundTrip(t *testing.T) {
 		}
 	}
 	want := []string{
-		"members", "remove m 1/2? {Force:true DryRun:false}", "remove m1 {Force:false DryRun:true}", "promote m2 false", "demote m2 true", "auto m 2", `prefer ["m 2" "m1"]`, `transfer "m 3"`,
+		"members", "remove m 1/2? {Force:true Alone:false DryRun:false}", "remove m1 {Force:false Alone:false DryRun:true}", "promote m2 false", "demote m2 true", "auto m 2", `prefer ["m 2" "m1"]`, `transfer "m 3"`,
 		"tokens", "token {Life:60 Note:ü}", "revoke 0102", "settings", `set voters=""`, "adoption",
 	}
 	if !slices.Equal(m.asked, want) {

@@ -16,7 +16,13 @@ type Drains interface {
 	// Drain says how far a drain is; with plan also where the peers would go, which looks at all of them.
 	Drain(ctx context.Context, member string, plan bool) (*Drain, error)
 	// SetDrain begins or ends it. What is so already succeeds.
-	SetDrain(ctx context.Context, member string, on bool) (*Drain, error)
+	SetDrain(ctx context.Context, member string, on bool, o DrainOptions) (*Drain, error)
+}
+
+// DrainOptions are for the beginning of a drain.
+type DrainOptions struct {
+	Operation string // the ID of the [Operation] that it is a part of; else it is refused while one is under way
+	Alone     bool   // although no other root of the planet could carry the clients, or an operation is under way
 }
 
 // States of a drain.
@@ -56,7 +62,8 @@ func (s *Server) drains(d Drains) {
 	})
 	for method, on := range map[string]bool{"PUT": true, "DELETE": false} {
 		s.mux.HandleFunc(method+" /v1/members/{member}/drain", func(w http.ResponseWriter, r *http.Request) {
-			v, err := d.SetDrain(r.Context(), r.PathValue("member"), on)
+			q := r.URL.Query()
+			v, err := d.SetDrain(r.Context(), r.PathValue("member"), on, DrainOptions{Operation: q.Get("operation"), Alone: q.Get("alone") == "1"})
 			s.answer(w, "drain of member "+r.PathValue("member"), v, err)
 		})
 	}
@@ -68,10 +75,17 @@ func (c *Client) Drain(ctx context.Context, member string, plan bool) (*Drain, e
 }
 
 // SetDrain implements [Drains].
-func (c *Client) SetDrain(ctx context.Context, member string, on bool) (*Drain, error) {
+func (c *Client) SetDrain(ctx context.Context, member string, on bool, o DrainOptions) (*Drain, error) {
 	method := http.MethodPut
 	if !on {
 		method = http.MethodDelete
 	}
-	return get[Drain](ctx, c, method, "/v1/members/"+url.PathEscape(member)+"/drain", nil)
+	q := url.Values{}
+	if o.Operation != "" {
+		q.Set("operation", o.Operation)
+	}
+	if o.Alone {
+		q.Set("alone", "1")
+	}
+	return get[Drain](ctx, c, method, "/v1/members/"+url.PathEscape(member)+"/drain?"+q.Encode(), nil)
 }

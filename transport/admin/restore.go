@@ -13,8 +13,14 @@ import (
 // Restores is what a [Source] serves besides, if an archive can be brought back into its cluster while it runs.
 type Restores interface {
 	// Restore brings back the peers and settings of an archive, which it reads to its end and checks before anything changes. It
-	// returns once all voters have them, or says which have not yet. Without force it refuses a cluster of which a voter is not up.
-	Restore(ctx context.Context, archive io.Reader, force bool) (*Restoration, error)
+	// returns once all voters have them, or says which have not yet.
+	Restore(ctx context.Context, archive io.Reader, o RestoreOptions) (*Restoration, error)
+}
+
+// RestoreOptions say what does not matter to a restore.
+type RestoreOptions struct {
+	Force bool // although a voter is not up, or an operation is under way
+	Alone bool // although no other root of the planet could carry the clients
 }
 
 // Restoration is a restore that is done.
@@ -35,7 +41,7 @@ const restorePatience = time.Minute
 func (s *Server) restoreRoutes(c Restores) {
 	s.mux.HandleFunc("PUT /v1/restore", func(w http.ResponseWriter, r *http.Request) {
 		in := &patientReader{r: r.Body, rc: http.NewResponseController(w)}
-		v, err := c.Restore(r.Context(), in, r.URL.Query().Get("force") == "1")
+		v, err := c.Restore(r.Context(), in, RestoreOptions{Force: r.URL.Query().Get("force") == "1", Alone: r.URL.Query().Get("alone") == "1"})
 		if err != nil {
 			_, _ = io.Copy(io.Discard, in) // a client that still sends would not hear why
 		}
@@ -59,8 +65,8 @@ func (p *patientReader) Read(b []byte) (int, error) {
 var _ Restores = (*Client)(nil)
 
 // Restore implements [Restores].
-func (c *Client) Restore(ctx context.Context, archive io.Reader, force bool) (*Restoration, error) {
-	body, err := c.send(ctx, http.MethodPut, "/v1/restore"+flags("force", force), archive)
+func (c *Client) Restore(ctx context.Context, archive io.Reader, o RestoreOptions) (*Restoration, error) {
+	body, err := c.send(ctx, http.MethodPut, "/v1/restore"+flags("force", o.Force, "alone", o.Alone), archive)
 	if err != nil {
 		return nil, err
 	}

@@ -96,6 +96,8 @@ type ClusterStatus struct {
 	Epoch   string `json:"epoch"` // "0" until the cluster is restored for the first time
 	// Contents is the hash of what a restore brings back: peers, root, settings. 64 hexadecimal digits.
 	Contents string `json:"contents_hash"`
+	// HandoffsFailed counts the handoffs that were rolled back since the cluster began.
+	HandoffsFailed uint64 `json:"handoffs_failed"`
 }
 
 // RaftStatus is about the log.

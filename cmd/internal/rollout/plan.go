@@ -3,6 +3,7 @@ package rollout
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -10,12 +11,11 @@ import (
 
 // View is what was seen of a cluster.
 type View struct {
-	Cluster  string
-	Members  []Member
-	Leader   string   // name; "": none
-	Busy     string   // an operation under way: what and by whom; "": none
-	Problems []string // what its members complain of
-	Level    int      // feature level in use
+	Cluster string
+	Members []Member
+	Leader  string // name; "": none
+	Busy    string // an operation under way: what and by whom; "": none
+	Level   int    // feature level in use
 }
 
 // Member is what was seen of a member.
@@ -28,6 +28,7 @@ type Member struct {
 	Draining bool
 	Lag      uint64   // log entries behind
 	Deaf     []string // endpoints that answered no HELLO
+	Problems []string // what it complains of
 }
 
 // Well returns what is wrong with a cluster, in sentences; nothing: it may lose a member.
@@ -55,6 +56,9 @@ func (v *View) Well() (wrong []string) {
 		if len(m.Deaf) > 0 {
 			add("member %s does not answer a HELLO at %s", m.Name, strings.Join(m.Deaf, ", "))
 		}
+		for _, p := range m.Problems {
+			add("member %s: %s", m.Name, p)
+		}
 	}
 	if voters > 0 && up-1 < voters/2+1 && voters > 1 {
 		add("%d of %d voters are up: none may stop", up, voters)
@@ -64,9 +68,6 @@ func (v *View) Well() (wrong []string) {
 	}
 	if voters == 2 {
 		add("two voters: neither may stop; add a third member first")
-	}
-	for _, p := range v.Problems {
-		add("%s", p)
 	}
 	if v.Busy != "" {
 		add("%s", v.Busy)
@@ -148,6 +149,9 @@ type Measures struct {
 	Failed    uint64 // handoffs that failed
 	Voters    int    // that are up
 	Answering int    // endpoints that answered a HELLO
+
+	Problems   []string                 // what members complain of
+	RoundTrips map[string]time.Duration // of the HELLO, by endpoint
 }
 
 // Gate compares the figures before and after a member's turn, and returns why to stop.
@@ -170,6 +174,16 @@ func (p Pace) Gate(before, after Measures, leader bool) (why []string) {
 	}
 	if f := after.Failed - min(before.Failed, after.Failed); f > uint64(before.Peers/50)+5 {
 		why = append(why, fmt.Sprintf("%d handoffs failed", f))
+	}
+	for _, complaint := range after.Problems {
+		if !slices.Contains(before.Problems, complaint) {
+			why = append(why, complaint)
+		}
+	}
+	for _, at := range slices.Sorted(maps.Keys(after.RoundTrips)) {
+		if was, is := before.RoundTrips[at], after.RoundTrips[at]; was > 0 && is > 2*was+p.MaxSlower {
+			why = append(why, fmt.Sprintf("%s takes %s to answer a HELLO, %s before", at, is.Round(time.Millisecond), was.Round(time.Millisecond)))
+		}
 	}
 	return why
 }

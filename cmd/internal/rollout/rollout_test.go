@@ -151,17 +151,17 @@ func TestWell(t *testing.T) {
 		return v
 	}
 	for want, v := range map[string]rollout.View{
-		"":                         view("a", "lvv"),
-		" ":                        view("a", "l"),
-		"there is no leader":       change(func(v *rollout.View) { v.Leader = "" }),
-		"member a2 is suspect":     change(func(v *rollout.View) { v.Members[1].Status = "suspect" }),
-		"none may stop":            change(func(v *rollout.View) { v.Members[1].Status = "down" }),
-		"two voters":               view("a", "lv"),
-		"one voter alone":          view("a", "lnn"),
-		"entries behind":           change(func(v *rollout.View) { v.Members[2].Lag = 100_000 }),
-		"HELLO at 192.0.2.1:9993":  change(func(v *rollout.View) { v.Members[2].Deaf = []string{"192.0.2.1:9993"} }),
-		"a: disk is nearly full":   change(func(v *rollout.View) { v.Problems = []string{"disk is nearly full"} }),
-		"restart by joe since now": change(func(v *rollout.View) { v.Busy = "restart by joe since now" }),
+		"":                                  view("a", "lvv"),
+		" ":                                 view("a", "l"),
+		"there is no leader":                change(func(v *rollout.View) { v.Leader = "" }),
+		"member a2 is suspect":              change(func(v *rollout.View) { v.Members[1].Status = "suspect" }),
+		"none may stop":                     change(func(v *rollout.View) { v.Members[1].Status = "down" }),
+		"two voters":                        view("a", "lv"),
+		"one voter alone":                   view("a", "lnn"),
+		"entries behind":                    change(func(v *rollout.View) { v.Members[2].Lag = 100_000 }),
+		"HELLO at 192.0.2.1:9993":           change(func(v *rollout.View) { v.Members[2].Deaf = []string{"192.0.2.1:9993"} }),
+		"a: member a2: disk is nearly full": change(func(v *rollout.View) { v.Members[1].Problems = []string{"disk is nearly full"} }),
+		"restart by joe since now":          change(func(v *rollout.View) { v.Busy = "restart by joe since now" }),
 	} {
 		wrong := v.Well()
 		if want = strings.TrimSpace(want); want == "" && len(wrong) > 0 {
@@ -174,7 +174,9 @@ func TestWell(t *testing.T) {
 
 func TestGate(t *testing.T) {
 	before := rollout.Measures{Peers: 1000, Term: 5, Voters: 3, Answering: 6}
-	pace := rollout.Pace{MaxLostPeers: 0.05, MaxElections: 1}
+	pace := rollout.Pace{MaxLostPeers: 0.05, MaxElections: 1, MaxSlower: 20 * time.Millisecond}
+	before.Problems = []string{"m1: the backup is late"}
+	before.RoundTrips = map[string]time.Duration{"192.0.2.1:9993": 10 * time.Millisecond}
 	for name, c := range map[string]struct {
 		after  rollout.Measures
 		leader bool
@@ -189,6 +191,10 @@ func TestGate(t *testing.T) {
 		"a voter is missing":      {rollout.Measures{Peers: 1000, Term: 5, Voters: 2, Answering: 6}, false, "2 voters"},
 		"deaf":                    {rollout.Measures{Peers: 1000, Term: 5, Voters: 3, Answering: 5}, false, "5 endpoints"},
 		"handoffs fail":           {rollout.Measures{Peers: 1000, Term: 5, Voters: 3, Answering: 6, Failed: 100}, false, "100 handoffs failed"},
+		"an old complaint":        {rollout.Measures{Peers: 1000, Term: 5, Voters: 3, Answering: 6, Problems: before.Problems}, false, ""},
+		"a new complaint":         {rollout.Measures{Peers: 1000, Term: 5, Voters: 3, Answering: 6, Problems: []string{"m2: the log is not applied any more"}}, false, "m2: the log is not"},
+		"a little slower":         {rollout.Measures{Peers: 1000, Term: 5, Voters: 3, Answering: 6, RoundTrips: map[string]time.Duration{"192.0.2.1:9993": 40 * time.Millisecond, "192.0.2.2:9993": time.Second}}, false, ""},
+		"slow":                    {rollout.Measures{Peers: 1000, Term: 5, Voters: 3, Answering: 6, RoundTrips: map[string]time.Duration{"192.0.2.1:9993": 41 * time.Millisecond}}, false, "192.0.2.1:9993 takes 41ms to answer a HELLO, 10ms before"},
 	} {
 		why := strings.Join(pace.Gate(before, c.after, c.leader), "; ")
 		if (c.want == "") != (why == "") || !strings.Contains(why, c.want) {
