@@ -96,7 +96,8 @@ func (h *hands) serve(file string) error {
 		}
 	}
 	if member.Running() {
-		if err := member.Stop(20 * time.Second); err != nil {
+		// One that was started a moment ago, for a command whose tool was killed, may not mind signals yet.
+		if err := member.Stop(20 * time.Second); err != nil && member.Running() {
 			return err
 		}
 	}
