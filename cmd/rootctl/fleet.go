@@ -201,9 +201,9 @@ func (c *fleetClients) greet(ctx context.Context, s *sight) {
 	wg.Wait()
 }
 
-// attached counts the peers that are attached to members that are up.
-func (c *fleetClients) attached(ctx context.Context, e *env, s *sight) (n int, err error) {
-	all, err := inCluster(ctx, e, c, s.Cluster, func(ctx context.Context, a *admin.Client) (map[string]int, error) { return a.Attached(ctx) })
+// active counts the peers that are attached to members that are up, and heard there.
+func (c *fleetClients) active(ctx context.Context, e *env, s *sight) (n int, err error) {
+	all, err := inCluster(ctx, e, c, s.Cluster, func(ctx context.Context, a *admin.Client) (map[string]int, error) { return a.Active(ctx) })
 	for _, k := range all {
 		n += k
 	}

@@ -82,20 +82,21 @@ func (r *rolling) wellBefore(ctx context.Context, t rollout.Turn) (mine *sight, 
 	for until := time.Now().Add(r.clients.fleet.Rollout.Patience); ; {
 		seen, err := r.lookAll(ctx)
 		if err == nil {
-			wrong = r.unwell(seen, t)
-			if len(wrong) == 0 {
+			if wrong = r.unwell(seen, t); len(wrong) == 0 {
 				mine = seen[slices.IndexFunc(seen, func(s *sight) bool { return s.Cluster == t.Cluster })]
-				break
+				mine.measures.Peers, err = r.clients.active(ctx, r.env, mine)
 			}
-		} else {
+		}
+		switch {
+		case err != nil:
 			wrong = []string{err.Error()}
+		case len(wrong) == 0:
+			return mine, nil
 		}
 		if time.Now().After(until) || !wait(ctx, time.Second) {
 			return nil, fmt.Errorf("not all is well: %s", strings.Join(wrong, "; "))
 		}
 	}
-	mine.measures.Peers, err = r.clients.attached(ctx, r.env, mine)
-	return mine, err
 }
 
 // drain hands the member's peers off, for a bounded time: those that do not go find another member as after a crash.
@@ -176,7 +177,7 @@ func (r *rolling) settles(ctx context.Context, t rollout.Turn, before *sight, le
 	for until := time.Now().Add(pace.Patience); ; {
 		s, err := r.clients.look(ctx, r.env, t.Cluster)
 		if err == nil {
-			s.measures.Peers, err = r.clients.attached(ctx, r.env, s)
+			s.measures.Peers, err = r.clients.active(ctx, r.env, s)
 		}
 		if err != nil {
 			why = []string{err.Error()}

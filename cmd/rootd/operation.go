@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/rootd/rootd/fsm"
-	"github.com/rootd/rootd/fsm/table"
 	"github.com/rootd/rootd/transport/admin"
 )
 
@@ -54,29 +53,22 @@ func (s source) Operate(ctx context.Context, step admin.OperationStep) (*admin.O
 	return s.Operation(ctx)
 }
 
-// Attached implements [admin.Operations].
-func (s source) Attached(ctx context.Context) (map[string]int, error) {
+// Active implements [admin.Operations].
+func (s source) Active(ctx context.Context) (map[string]int, error) {
 	state := s.m.fsm.View().State()
-	found := map[table.MemberID]int{}
-	for cursor, done := uint64(0), false; !done && ctx.Err() == nil; {
-		cursor, done = state.Table().Scan(cursor, 10_000, func(r *table.Record) {
-			v4, ok4 := state.Attached(r, false)
-			v6, ok6 := state.Attached(r, true)
-			if ok4 {
-				found[v4]++
-			}
-			if ok6 && (!ok4 || v6 != v4) {
-				found[v6]++
-			}
-		})
-	}
 	all := map[string]int{}
 	for i := range state.Members {
-		if m := &state.Members[i]; m.Status == fsm.StatusUp {
-			all[m.Name] = found[m.ID]
+		m := &state.Members[i]
+		if m.Status != fsm.StatusUp {
+			continue
 		}
+		n := s.m.active(ctx, m)
+		if n < 0 {
+			return nil, fmt.Errorf("count active peers: %w: member %s does not say", admin.ErrUnavailable, m.Name)
+		}
+		all[m.Name] = n
 	}
-	return all, ctx.Err()
+	return all, nil
 }
 
 // operationID names the operation that is under way, "" if there is none.

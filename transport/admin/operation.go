@@ -9,13 +9,13 @@ import (
 )
 
 // Operations is what a [Source] serves besides, where the cluster remembers what operators' tools do to all of it, step by
-// step: GET /v1/operation and POST /v1/operation (body: OperationStep), both answer [Operation]; and GET /v1/attached.
+// step: GET /v1/operation and POST /v1/operation (body: OperationStep), both answer [Operation]; and GET /v1/active.
 type Operations interface {
 	Operation(ctx context.Context) (*Operation, error)
 	// Operate takes a step. It fails with status 409 while another operation is under way.
 	Operate(ctx context.Context, s OperationStep) (*Operation, error)
-	// Attached counts the peers that the log has at each member that is up, by its name. A peer of two members counts at both.
-	Attached(ctx context.Context) (map[string]int, error)
+	// Active counts the peers that are attached to each member that is up, by its name, and heard there: not those that are switched off.
+	Active(ctx context.Context) (map[string]int, error)
 }
 
 // Operation is the last thing that a tool did to the whole cluster, and what happened in it and before.
@@ -57,9 +57,9 @@ func (s *Server) operationRoutes(o Operations) {
 		v, err := o.Operation(r.Context())
 		s.answer(w, "operation", v, err)
 	})
-	s.mux.HandleFunc("GET /v1/attached", func(w http.ResponseWriter, r *http.Request) {
-		v, err := o.Attached(r.Context())
-		s.answer(w, "count attached peers", &v, err)
+	s.mux.HandleFunc("GET /v1/active", func(w http.ResponseWriter, r *http.Request) {
+		v, err := o.Active(r.Context())
+		s.answer(w, "count active peers", &v, err)
 	})
 	s.mux.HandleFunc("POST /v1/operation", func(w http.ResponseWriter, r *http.Request) {
 		const what = "take a step of an operation"
@@ -89,9 +89,9 @@ func (c *Client) Operate(ctx context.Context, s OperationStep) (*Operation, erro
 	return get[Operation](ctx, c, http.MethodPost, "/v1/operation", body)
 }
 
-// Attached implements [Operations].
-func (c *Client) Attached(ctx context.Context) (map[string]int, error) {
-	m, err := get[map[string]int](ctx, c, http.MethodGet, "/v1/attached", nil)
+// Active implements [Operations].
+func (c *Client) Active(ctx context.Context) (map[string]int, error) {
+	m, err := get[map[string]int](ctx, c, http.MethodGet, "/v1/active", nil)
 	if err != nil {
 		return nil, err
 	}

@@ -27,7 +27,7 @@ type Pace struct {
 	Patience time.Duration `toml:"patience"` // the longest that a member may take to come back; 3m
 	Drain    time.Duration `toml:"drain"`    // the longest that a member hands off its peers before it is stopped; 2m
 
-	MaxLostPeers float64 `toml:"max_lost_peers"` // gate: share of the peers with a live attachment that may be gone; 0.05
+	MaxLostPeers float64 `toml:"max_lost_peers"` // gate: share of the active peers that may be gone; 0.05
 	MaxElections int     `toml:"max_elections"`  // gate: changes of leader that the leader's turn may cost; 1
 
 	MaxSlower time.Duration `toml:"max_slower"` // gate: how much longer than twice before an endpoint may take to answer a HELLO; 20ms

@@ -144,7 +144,7 @@ func rank(role string) int {
 
 // Measures are the figures of a cluster that a turn must not make worse.
 type Measures struct {
-	Peers     int    // with an attachment at a member that is up
+	Peers     int    // that are attached to a member that is up, and heard there
 	Term      uint64 // of the log: each election begins one
 	Failed    uint64 // handoffs that failed
 	Voters    int    // that are up
