@@ -42,13 +42,22 @@ func Dearmor(p Packet, k *Key) error {
 	return ErrSuite
 }
 
-// packetSalsa starts the key stream of one packet in suites 0 and 1: its key is the shared key
-// mixed with all of the header that must not change on the way.
+// packetStream is the key stream of one packet in suites 0 and 1: its key is the shared key mixed with all of the header
+// that must not change on the way.
 //
 //	 0  18  packet ID, destination, source
 //	18   1  flags and suite, without hops
 //	19   2  size of the packet, low byte first
-func packetSalsa(s *salsa12, p Packet, k *Key) {
+//
+// The first half of block 0 is the key of the MAC; verb and payload are encrypted with the blocks from 1 on. The first
+// four, all that most packets need, are made at once.
+type packetStream struct {
+	salsa12
+	first [salsaFourLen]byte
+}
+
+// begin starts the stream of p, with as many blocks as the MAC and n bytes of p need.
+func (s *packetStream) begin(p Packet, k *Key, n int) {
 	var m [32]byte
 	copy(m[:], k[:32])
 	subtle.XORBytes(m[:18], m[:18], p[:18])
@@ -56,54 +65,58 @@ func packetSalsa(s *salsa12, p Packet, k *Key) {
 	m[19] ^= byte(len(p))
 	m[20] ^= byte(len(p) >> 8)
 	s.init(&m, binary.LittleEndian.Uint64(p))
+	s.blocks(&s.first, 0, min(1+(n+salsaBlockLen-1)/salsaBlockLen, 4))
 }
 
-// packetMAC returns the first eight bytes of the Poly1305 of verb and payload under the first half
-// of block 0 of the key stream.
-func packetMAC(s *salsa12, p Packet) uint64 {
-	var block0 [64]byte
-	s.block(&block0, 0)
+// crypt encrypts or decrypts b.
+func (s *packetStream) crypt(b []byte) {
+	n := subtle.XORBytes(b, b, s.first[salsaBlockLen:])
+	if n < len(b) {
+		s.xor(b[n:], 4)
+	}
+}
+
+// mac returns the first eight bytes of the Poly1305 of verb and payload.
+func (s *packetStream) mac(p Packet) uint64 {
 	var tag [16]byte
-	poly1305.Sum(&tag, p[offVerb:], (*[32]byte)(block0[:32]))
+	poly1305.Sum(&tag, p[offVerb:], (*[32]byte)(s.first[:32]))
 	return binary.LittleEndian.Uint64(tag[:])
 }
 
-func putMAC(s *salsa12, p Packet) { binary.LittleEndian.PutUint64(p[offMAC:], packetMAC(s, p)) }
-
-// sameMAC compares in constant time.
-func sameMAC(s *salsa12, p Packet) bool {
-	diff := binary.LittleEndian.Uint64(p[offMAC:]) ^ packetMAC(s, p)
-	return subtle.ConstantTimeEq(int32(diff|diff>>32), 0) == 1 //nolint:gosec // both halves, folded
-}
-
-func armorMAC(p Packet, k *Key) {
-	var s salsa12
-	packetSalsa(&s, p, k)
-	putMAC(&s, p)
-}
-
-func checkMAC(p Packet, k *Key) error {
-	var s salsa12
-	packetSalsa(&s, p, k)
-	if !sameMAC(&s, p) {
+// verify compares in constant time.
+func (s *packetStream) verify(p Packet) error {
+	diff := binary.LittleEndian.Uint64(p[offMAC:]) ^ s.mac(p)
+	if subtle.ConstantTimeEq(int32(diff|diff>>32), 0) != 1 { //nolint:gosec // both halves, folded
 		return ErrMAC
 	}
 	return nil
 }
 
+func armorMAC(p Packet, k *Key) {
+	var s packetStream
+	s.begin(p, k, 0)
+	binary.LittleEndian.PutUint64(p[offMAC:], s.mac(p))
+}
+
+func checkMAC(p Packet, k *Key) error {
+	var s packetStream
+	s.begin(p, k, 0)
+	return s.verify(p)
+}
+
 func armorSalsa(p Packet, k *Key) {
-	var s salsa12
-	packetSalsa(&s, p, k)
-	s.xor(p[offVerb:], 1)
-	putMAC(&s, p)
+	var s packetStream
+	s.begin(p, k, len(p)-offVerb)
+	s.crypt(p[offVerb:])
+	binary.LittleEndian.PutUint64(p[offMAC:], s.mac(p))
 }
 
 func dearmorSalsa(p Packet, k *Key) error {
-	var s salsa12
-	packetSalsa(&s, p, k)
-	if !sameMAC(&s, p) {
-		return ErrMAC
+	var s packetStream
+	s.begin(p, k, len(p)-offVerb)
+	if err := s.verify(p); err != nil {
+		return err
 	}
-	s.xor(p[offVerb:], 1)
+	s.crypt(p[offVerb:])
 	return nil
 }

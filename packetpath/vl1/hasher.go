@@ -37,9 +37,7 @@ func NewHasher() *Hasher { return new(Hasher) }
 // the data: the stream is made in large chunks, many blocks at once.
 func (h *Hasher) Digest(k *PublicKey) [64]byte {
 	sum := sha512.Sum512(k[:])
-	stream := keyStream{key: (*[32]byte)(sum[:32]), buf: &h.stream}
-	stream.counter = [16]byte(sum[32:48])
-	clear(stream.counter[8:]) // nonce (8), then the block counter
+	stream := keyStream{key: (*[32]byte)(sum[:32]), nonce: binary.LittleEndian.Uint64(sum[32:]), buf: &h.stream}
 
 	h.fill(&stream)
 	d := h.mix(&stream, &sum)
@@ -112,18 +110,27 @@ func memoryIndex(w uint64) uint64 { return bits.ReverseBytes64(w) % hashWords }
 
 // keyStream is Salsa20/20 in chunks.
 type keyStream struct {
-	key     *[32]byte
-	counter [16]byte
-	buf     *[hashChunk]byte
+	key   *[32]byte
+	nonce uint64
+	block uint64 // the next one
+	buf   *[hashChunk]byte
 }
 
 // next returns the next hashChunk bytes, valid until the next call.
 func (s *keyStream) next() []byte {
-	clear(s.buf[:])
-	salsa.XORKeyStream(s.buf[:], s.buf[:], &s.counter, s.key)
-	n := binary.LittleEndian.Uint64(s.counter[8:])
-	binary.LittleEndian.PutUint64(s.counter[8:], n+hashChunk/64)
+	if !s.wide() {
+		s.generic()
+	}
+	s.block += hashChunk / salsaBlockLen
 	return s.buf[:]
+}
+
+func (s *keyStream) generic() {
+	var counter [16]byte
+	binary.LittleEndian.PutUint64(counter[:], s.nonce)
+	binary.LittleEndian.PutUint64(counter[8:], s.block)
+	clear(s.buf[:])
+	salsa.XORKeyStream(s.buf[:], s.buf[:], &counter, s.key)
 }
 
 // Validate reports whether the identity's address is the one its key earned. The error wraps ErrIdentity.

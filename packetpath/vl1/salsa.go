@@ -1,8 +1,14 @@
 package vl1
 
 import (
+	"crypto/subtle"
 	"encoding/binary"
 	"math/bits"
+)
+
+const (
+	salsaBlockLen = 64
+	salsaFourLen  = 4 * salsaBlockLen
 )
 
 // salsa12 is the key stream of Salsa20 with 12 rounds under a 256-bit key and a 64-bit nonce: the
@@ -22,25 +28,27 @@ func (s *salsa12) init(key *[32]byte, nonce uint64) {
 
 // xor combines b with the key stream from the given block on. A partial block at the end is thrown away.
 func (s *salsa12) xor(b []byte, block uint64) {
-	var out [64]byte
-	for ; len(b) >= 64; block++ {
-		s.block(&out, block)
-		for i := 0; i < 64; i += 8 {
-			v := binary.LittleEndian.Uint64(b[i:]) ^ binary.LittleEndian.Uint64(out[i:])
-			binary.LittleEndian.PutUint64(b[i:], v)
-		}
-		b = b[64:]
+	var out [salsaFourLen]byte
+	for len(b) > 0 {
+		blocks := min((len(b)+salsaBlockLen-1)/salsaBlockLen, 4)
+		s.blocks(&out, block, blocks)
+		n := subtle.XORBytes(b, b, out[:blocks*salsaBlockLen])
+		b, block = b[n:], block+uint64(blocks)
 	}
-	if len(b) > 0 {
-		s.block(&out, block)
-		for i := range b {
-			b[i] ^= out[i]
-		}
+}
+
+// blocks writes up to four blocks of the key stream, the first of them block n. More of out may be written.
+func (s *salsa12) blocks(out *[salsaFourLen]byte, n uint64, blocks int) {
+	if blocks > 1 && s.four(out, n) {
+		return
+	}
+	for i := range blocks {
+		s.block((*[salsaBlockLen]byte)(out[i*salsaBlockLen:]), n+uint64(i))
 	}
 }
 
 // block writes block n of the key stream.
-func (s *salsa12) block(out *[64]byte, n uint64) {
+func (s *salsa12) block(out *[salsaBlockLen]byte, n uint64) {
 	c8, c9 := uint32(n), uint32(n>>32)
 	x0, x1, x2, x3 := s[0], s[1], s[2], s[3]
 	x4, x5, x6, x7 := s[4], s[5], s[6], s[7]
