@@ -144,8 +144,8 @@ func (c *Receiver) Message(from uint16, kind byte, body []byte) {
 	}
 }
 
-// elsewhere returns the member to which a peer is attached by the log, if that is another one. A session that heard
-// the peer after the log did knows better: the peer has just come, and the log will say so soon.
+// elsewhere returns the member to which a peer is attached by the log, if that is another one. A session to which the peer
+// answered after the log saw it knows better: the peer has just come, and the log will say so soon.
 func (w *worker) elsewhere(peer vl1.Address, s *session) (table.MemberID, bool) {
 	r := w.root
 	state := r.view.State()
@@ -161,7 +161,7 @@ func (w *worker) elsewhere(peer vl1.Address, s *session) (table.MemberID, bool) 
 	if s != nil {
 		if at := s.route(w.now); at != nil {
 			here := ok4 && v4 == r.member || ok6 && v6 == r.member
-			if here || at.heard.Load() > seenMillis(&rec) {
+			if here || at.proved.Load() > seenMillis(&rec) {
 				return 0, false
 			}
 		}

@@ -29,13 +29,13 @@ type origin struct {
 type path struct {
 	origin
 	heard     atomic.Int64  // ms, last authentic packet with hops 0
+	proved    atomic.Int64  // ms, when the last ECHO was sent that was answered
 	answered  atomic.Int64  // ms, last OK(HELLO) sent here
 	echoed    atomic.Int64  // ms, last ECHO sent here: challenge or keep-warm
 	echoID    atomic.Uint64 // packet ID of that ECHO, as it was on the wire; 0 once answered
 	earlier   atomic.Int64  // the same of the ECHO before, if it was not answered when the next one was sent (see askAgain)
 	earlierID atomic.Uint64
 	doubts    atomic.Int32 // ECHO that were not answered when another member claimed the peer
-	proved    atomic.Int64 // ms, when the last ECHO was sent that was answered
 	kept      atomic.Int64 // ms, last packet of the kind that clients send on paths that they keep (see keeps)
 	missed    atomic.Int32 // keep-warm ECHOs unanswered in a row
 	rtt       atomic.Int64 // ms, of the last answered ECHO; 0 unknown

@@ -22,6 +22,7 @@ type survey struct {
 	busy             bool  // it carries so much that it is dearer
 	leaves           bool  // it is being drained, or gone
 
+	plain      bool // the members differ for this peer by their distance only
 	settling   bool // the best came up not long ago
 	known      bool // by position or measurement, what matters; else the costs only spread the peers
 	unmeasured bool // the best or the present one was judged by distance
@@ -92,7 +93,7 @@ func (t *Table) surveyPlain(p *Peer, s *survey, l *list, at *[3]int32, barred ui
 		s.best, s.settling, s.cost = best.id, best.settling, t.arc.at(least)
 	}
 	if current != far {
-		s.attached, s.known, s.current = true, true, t.arc.at(current)
+		s.attached, s.known, s.plain, s.current = true, true, true, t.arc.at(current)
 	}
 }
 

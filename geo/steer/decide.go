@@ -13,10 +13,25 @@ type Decision struct {
 func (t *Table) Decide(p *Peer) Decision {
 	var s survey
 	t.survey(p, &s)
-	if s.best == p.Current && s.known && p.Target == 0 { // nearly always
-		return Decision{Reason: StayBest, Best: s.best, Current: int32(s.current), Cost: int32(s.cost)}
+	if s.known && p.Target == 0 {
+		if s.best == p.Current { // nearly always
+			return Decision{Reason: StayBest, Best: s.best, Current: int32(s.current), Cost: int32(s.cost)}
+		}
+		if t.unheld(p, &s) { // most of the others
+			return Decision{Target: s.best, Reason: MoveCost, Best: s.best, Current: int32(s.current), Cost: int32(s.cost)}
+		}
 	}
 	return t.judge(p, &s)
+}
+
+// unheld reports whether nothing can hold a peer back: it was never moved and takes a push, its best member was found by distance alone,
+// and is better by all that it needs. [Table.judge] says the same of it, and takes longer.
+func (t *Table) unheld(p *Peer, s *survey) bool {
+	if p.At|p.Pushed != 0 || !s.plain || s.best == 0 || s.settling || p.Family == FamilyUnknown || p.Family.placesItself() || int64(p.Moves) >= t.budget {
+		return false
+	}
+	need := max(firstMargin, 2*int64(p.RadiusKm)*t.perKm)
+	return s.current-s.cost >= need+need*int64(p.Spread)>>10
 }
 
 // judge turns costs into a decision.
