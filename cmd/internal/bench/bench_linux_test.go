@@ -27,6 +27,8 @@ func TestBadFlags(t *testing.T) {
 		{"-clients 500 -peers 100", "no fewer peers"},
 		{"-server-core 1", "a core each"},
 		{"-only (", "invalid value"},
+		{"-other true", "no {port}"},
+		{"-other {port}", "put exec before it"},
 	} {
 		var out bytes.Buffer
 		if err := command(t.Context(), strings.Fields(tc.args), &out, &out); err == nil || !strings.Contains(err.Error(), tc.want) {

@@ -17,7 +17,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/rootd/rootd/cmd/internal/client"
 	"github.com/rootd/rootd/cmd/internal/procs"
 	"github.com/rootd/rootd/packetpath/vl1"
 	"github.com/rootd/rootd/transport/admin"
@@ -26,19 +25,22 @@ import (
 //go:embed reflector/reflector.c
 var reflectorSource []byte
 
-// server is one of the two that are compared.
+// server is one of those that are compared.
 type server struct {
-	at  netip.AddrPort
-	pid int
+	name   string
+	at     netip.AddrPort
+	pid    int
+	memory [2]int64 // resident bytes, before its clients came and after
 }
 
-// lab is both servers and the load on them.
+// lab is the servers and the load on them.
 type lab struct {
 	c         *config
 	dir       string
 	root      *procs.Member
 	reflector *procs.Process
-	servers   [2]server // the reflector, rootd
+	other     *procs.Process // nil: there is none
+	servers   []server       // the reflector, rootd, the other
 	load      *load
 }
 
@@ -61,6 +63,11 @@ func newLab(ctx context.Context, c *config, stderr io.Writer) (l *lab, err error
 	if err := l.startRoot(ctx); err != nil {
 		return nil, err
 	}
+	if c.other != "" {
+		if err := l.startOther(); err != nil {
+			return nil, err
+		}
+	}
 	if err := pin(c.cores[1]); err != nil {
 		return nil, err
 	}
@@ -72,11 +79,26 @@ func newLab(ctx context.Context, c *config, stderr io.Writer) (l *lab, err error
 	if err != nil {
 		return nil, err
 	}
-	if l.load, err = newLoad(ids, root, l.servers[1].at); err != nil {
+	if l.load, err = newLoad(ids, root); err != nil {
 		return nil, err
 	}
-	fmt.Fprintf(stderr, "%d clients introduce themselves\n", c.clients)
-	return l, l.load.introduce(ctx)
+	for k := range l.servers[rootd:] {
+		s := &l.servers[rootd+k]
+		fmt.Fprintf(stderr, "%d clients introduce themselves to %s\n", len(ids), s.name)
+		if s.memory[0], err = resident(s.pid); err != nil {
+			return nil, err
+		}
+		if err := l.load.introduce(ctx, s.at, rootd+k == another); err != nil {
+			return nil, fmt.Errorf("%s: %w%s", s.name, err, l.said(rootd+k))
+		}
+		if err := calm(ctx, s, stderr); err != nil {
+			return nil, err
+		}
+		if s.memory[1], err = resident(s.pid); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
 }
 
 func (l *lab) close() {
@@ -85,6 +107,9 @@ func (l *lab) close() {
 	}
 	if l.root != nil {
 		l.root.Kill()
+	}
+	if l.other != nil {
+		l.other.Kill()
 	}
 	if l.load != nil {
 		_ = l.load.conn.Close()
@@ -127,7 +152,7 @@ func (l *lab) startReflector(ctx context.Context) error {
 	l.reflector = p
 	for deadline := time.Now().Add(10 * time.Second); ; {
 		if port, err := strconv.ParseUint(strings.TrimSpace(p.Output()), 10, 16); err == nil {
-			l.servers[0] = server{at: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(port)), pid: p.PID()}
+			l.servers = append(l.servers, server{name: "the reflector", at: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(port)), pid: p.PID()})
 			return nil
 		}
 		if time.Now().After(deadline) {
@@ -154,7 +179,7 @@ func (l *lab) startRoot(ctx context.Context) error {
 	if err := m.WaitReady(ctx); err != nil {
 		return err
 	}
-	l.servers[1] = server{at: m.UDP, pid: m.Process().PID()}
+	l.servers = append(l.servers, server{name: "rootd", at: m.UDP, pid: m.Process().PID()})
 	return nil
 }
 
@@ -172,14 +197,13 @@ func pause(ctx context.Context, d time.Duration) error {
 // identities makes the clients, and puts them into rootd's log among others.
 func (l *lab) identities(ctx context.Context, stderr io.Writer) ([]*vl1.SecretIdentity, error) {
 	src := rand.NewPCG(1, 2)
-	secret := make([]*vl1.SecretIdentity, l.c.clients)
+	secret, err := l.clients(src)
+	if err != nil {
+		return nil, err
+	}
 	all := make([]vl1.Identity, 0, l.c.peers)
-	for i := range secret {
-		id, err := client.Synthetic(src)
-		if err != nil {
-			return nil, err
-		}
-		secret[i], all = id, append(all, id.Identity)
+	for _, id := range secret {
+		all = append(all, id.Identity)
 	}
 	for len(all) < l.c.peers { // nobody speaks for these, so their keys may be noise
 		id := vl1.Identity{Address: vl1.Address(src.Uint64() >> 24)}
@@ -209,31 +233,42 @@ func (l *lab) rootIdentity() (vl1.Identity, error) {
 	return vl1.ParseIdentity(strings.TrimSpace(string(b)))
 }
 
-// pair runs a scenario against both servers.
-func (l *lab) pair(r *result) error {
+// round runs a scenario against all servers.
+func (l *lab) round(r *result) error {
 	i := slices.IndexFunc(scenarios(), func(s scenario) bool { return s.name == r.Name })
 	s := scenarios()[i]
-	var ns [2]float64
+	var ns [servers]float64
 	for k, srv := range l.servers {
 		time.Sleep(s.rest) //nolint:forbidigo // nothing is to be waited for
 		before, err := cpu(srv.pid)
 		if err != nil {
 			return err
 		}
+		l.load.at(srv.at)
 		sent, back := s.run(l.load, srv.at, l.c.length)
 		after, err := cpu(srv.pid)
 		if err != nil {
 			return err
 		}
-		if back < sent/2 || back == 0 {
-			return fmt.Errorf("%d of %d packets came back from %v: the machine is too busy, or -clients is too small", back, sent, srv.at)
+		if back < sent/2 && k != another || back == 0 {
+			return fmt.Errorf("%d of %d packets came back from %s: the machine is too busy, or -clients is too small%s", back, sent, srv.name, l.said(k))
 		}
 		ns[k] = float64(after-before) / float64(back)
-		if k == 1 {
+		switch k {
+		case rootd:
 			r.Lost += sent - back
+		case another:
+			r.OtherLost += sent - back
+		}
+		if late := l.load.late; len(late) > 0 {
+			slices.Sort(late)
+			r.Late[k] = append(r.Late[k], float64(late[len(late)*99/100])/1e3)
 		}
 	}
-	r.Reflector, r.Root, r.Ratios = append(r.Reflector, ns[0]), append(r.Root, ns[1]), append(r.Ratios, ns[1]/ns[0])
+	r.Reflector, r.Root, r.Ratios = append(r.Reflector, ns[reflector]), append(r.Root, ns[rootd]), append(r.Ratios, ns[rootd]/ns[reflector])
+	if len(l.servers) > another {
+		r.Other, r.OtherRatios = append(r.Other, ns[another]), append(r.OtherRatios, ns[rootd]/ns[another])
+	}
 	return nil
 }
 

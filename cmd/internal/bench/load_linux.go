@@ -34,8 +34,11 @@ type load struct {
 	frames   []byte
 	next     int // client whose turn it is
 	current  *peer
-	answered int // OKs of the root
-	relayed  int // packets of clients, be it from the root or from the reflector
+	late     []int64 // ns that relayed packets took, as long as timed is set
+	timed    bool
+	lenient  bool // an OK is enough to know a client: not every root asks back
+	answered int  // OKs of the root
+	relayed  int  // packets of clients, be it from the root or from the reflector
 }
 
 type peer struct {
@@ -43,10 +46,11 @@ type peer struct {
 	id     *vl1.SecretIdentity
 	key    vl1.Key // with the root
 	at     netip.Addr
-	known  bool // the root's ECHO was answered, or its OK came
+	known  bool  // the root's ECHO was answered, or its OK came
+	sent   int64 // ns since 1970 of the packet under way; 0: none, or nobody asks
 }
 
-func newLoad(ids []*vl1.SecretIdentity, root vl1.Identity, at netip.AddrPort) (*load, error) {
+func newLoad(ids []*vl1.SecretIdentity, root vl1.Identity) (*load, error) {
 	conn, err := udp.Listen(netip.AddrPortFrom(netip.IPv4Unspecified(), 0), udp.Options{
 		RecvBuffer: 16 << 20, SendBuffer: 16 << 20, NoWait: true, Whole: true,
 	})
@@ -54,7 +58,7 @@ func newLoad(ids []*vl1.SecretIdentity, root vl1.Identity, at netip.AddrPort) (*
 		return nil, err
 	}
 	l := &load{
-		conn: conn, sender: conn.NewSender(sendBatch), root: root, rootAt: at, rng: *rand.NewPCG(rand.Uint64(), 1),
+		conn: conn, sender: conn.NewSender(sendBatch), root: root, rng: *rand.NewPCG(rand.Uint64(), 1),
 		byAddr: make(map[vl1.Address]*peer, len(ids)), clients: make([]peer, len(ids)),
 		in: messages(), out: messages(), frames: make([]byte, len(ids)*frameSize),
 	}
@@ -151,8 +155,15 @@ func (l *load) take(m *udp.Message) {
 	if err != nil {
 		return
 	}
+	late := m.Addr != l.rootAt          // for the server that had its turn before
 	if pkt.Source() != l.root.Address { // relayed, or our own from the reflector
+		if late {
+			return
+		}
 		l.relayed++
+		if l.timed {
+			l.arrived(pkt.Source())
+		}
 		return
 	}
 	p := l.byAddr[pkt.Dest()]
@@ -164,7 +175,10 @@ func (l *load) take(m *udp.Message) {
 	}
 	switch pkt.Verb() {
 	case vl1.VerbOK:
-		l.answered++
+		if !late {
+			l.answered++
+		}
+		p.known = p.known || l.lenient
 		return
 	case vl1.VerbEcho:
 	default: // RENDEZVOUS
@@ -176,8 +190,26 @@ func (l *load) take(m *udp.Message) {
 	l.post(p, m.Addr, ok)
 }
 
+// at turns the load to another server.
+func (l *load) at(root netip.AddrPort) {
+	l.rootAt, l.late, l.timed = root, l.late[:0], false
+}
+
+// arrived notes how long the packet of a client took.
+func (l *load) arrived(from vl1.Address) {
+	if p := l.byAddr[from]; p != nil && p.sent > 0 {
+		l.late = append(l.late, time.Now().UnixNano()-p.sent)
+		p.sent = 0
+	}
+}
+
 // introduce makes all clients known to the root, at a rate that it can follow.
-func (l *load) introduce(ctx context.Context) error {
+func (l *load) introduce(ctx context.Context, root netip.AddrPort, lenient bool) error {
+	l.at(root)
+	for i := range l.clients {
+		l.clients[i].known = false
+	}
+	l.lenient = lenient
 	buf := make([]byte, 0, bufferSize)
 	for deadline := time.Now().Add(2 * time.Minute); ; {
 		unknown := 0

@@ -37,6 +37,8 @@ type config struct {
 	length  time.Duration
 	clients int
 	peers   int
+	file    string // of clients' identities; "": synthetic ones
+	other   string // command of another root server; "": none
 	only    *regexp.Regexp
 	json    bool
 	cores   [2]int // of the servers and of the load
@@ -57,6 +59,8 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	flags.DurationVar(&c.length, "length", time.Second, "of one run")
 	flags.IntVar(&c.clients, "clients", 20_000, "clients that speak to the servers")
 	flags.IntVar(&c.peers, "peers", 100_000, "peers that rootd knows, the clients included")
+	flags.StringVar(&c.file, "identities", "", "`file` of secret identities for the clients, one a line, for servers that check them")
+	flags.StringVar(&c.other, "other", "", "shell `command` of another root server to compare with, as in -other 'exec rival -p {port} {identity}'; {port} becomes\nits UDP port, {dir} a directory of its own, {identity} the file of the root's secret identity in it")
 	flags.Func("only", "scenarios whose names match the `regexp`", func(s string) (err error) { c.only, err = regexp.Compile(s); return err })
 	flags.BoolVar(&c.json, "json", false, "print JSON")
 	flags.IntVar(&c.cores[0], "server-core", 0, "core of the servers")
@@ -74,6 +78,13 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	case c.cores[0] == c.cores[1]:
 		return errors.New("the servers and the load need a core each")
 	}
+	switch {
+	case c.other == "":
+	case !strings.Contains(c.other, "{port}"):
+		return errors.New("-other: the command has no {port}: on which one does it serve?")
+	case !strings.Contains(c.other, "exec "):
+		return errors.New("-other: the shell must become the server, to be measured and ended: put exec before it")
+	}
 	return c.run(ctx, stdout, stderr)
 }
 
@@ -86,7 +97,21 @@ type result struct {
 	Ratio     float64   `json:"ratio"` // median
 	Lost      int       `json:"lost"`  // of rootd
 	Asked     float64   `json:"asked"` // the greatest ratio that is good enough
+
+	Other       []float64          `json:"other_ns,omitempty"`
+	OtherRatios []float64          `json:"other_ratios,omitempty"` // rootd's time divided by the other root's, by round
+	OtherRatio  float64            `json:"other_ratio,omitempty"`  // median
+	OtherLost   int                `json:"other_lost,omitempty"`
+	Late        [servers][]float64 `json:"p99_us"` // 99th percentile from sending to receiving, µs, by round; only where it is measured
 }
+
+// The servers, in the order in which they take their turns.
+const (
+	reflector = iota
+	rootd
+	another
+	servers
+)
 
 func (c *config) run(ctx context.Context, stdout, stderr io.Writer) error {
 	l, err := newLab(ctx, c, stderr)
@@ -105,25 +130,49 @@ func (c *config) run(ctx context.Context, stdout, stderr io.Writer) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			if err := l.pair(r); err != nil {
+			if err := l.round(r); err != nil {
 				return fmt.Errorf("round %d, %s: %w", round+1, r.Name, err)
 			}
 		}
 		fmt.Fprintf(stderr, "round %d of %d done\n", round+1, c.rounds)
 	}
 	for _, r := range results {
-		r.Ratio = median(r.Ratios)
+		r.Ratio, r.OtherRatio = median(r.Ratios), median(r.OtherRatios)
 	}
 	if c.json {
 		e := json.NewEncoder(stdout)
 		e.SetIndent("", "  ")
 		return e.Encode(results)
 	}
+	return c.print(stdout, l, results)
+}
+
+// print prints tables for people.
+func (c *config) print(stdout io.Writer, l *lab, results []*result) error {
 	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "SCENARIO\tREFLECTOR ns\tROOTD ns\tRATIO\tRANGE\tASKED\tLOST")
 	for _, r := range results {
 		fmt.Fprintf(w, "%s\t%.0f\t%.0f\t%.2f\t%.2f-%.2f\t%.2f\t%d\n", r.Name, median(r.Reflector), median(r.Root), r.Ratio,
 			slices.Min(r.Ratios), slices.Max(r.Ratios), r.Asked, r.Lost)
+	}
+	if err := w.Flush(); err != nil || c.other == "" {
+		return err
+	}
+	fmt.Fprintln(w, "\nSCENARIO\tOTHER ns\tROOTD ns\tROOTD/OTHER\tRANGE\tLOST BY THE OTHER\tp99 OF THE OTHER\tp99 OF ROOTD")
+	for _, r := range results {
+		fmt.Fprintf(w, "%s\t%.0f\t%.0f\t%.2f\t%.2f-%.2f\t%d", r.Name, median(r.Other), median(r.Root), r.OtherRatio,
+			slices.Min(r.OtherRatios), slices.Max(r.OtherRatios), r.OtherLost)
+		if len(r.Late[rootd]) > 0 {
+			fmt.Fprintf(w, "\t%.0f µs\t%.0f µs", median(r.Late[another]), median(r.Late[rootd]))
+		}
+		fmt.Fprintln(w)
+	}
+	fmt.Fprintln(w, "\nMEMORY\tBEFORE THE CLIENTS\tWITH THEM\tA CLIENT\tAT THE END")
+	for _, k := range []int{another, rootd} {
+		m := l.servers[k].memory
+		end, _ := resident(l.servers[k].pid)
+		fmt.Fprintf(w, "%s\t%.1f MB\t%.1f MB\t%.0f bytes\t%.1f MB\n", l.servers[k].name, float64(m[0])/1e6, float64(m[1])/1e6,
+			float64(m[1]-m[0])/float64(len(l.load.clients)), float64(end)/1e6)
 	}
 	return w.Flush()
 }

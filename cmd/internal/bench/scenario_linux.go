@@ -21,6 +21,7 @@ type scenario struct {
 const (
 	window    = 1024 // packets under way, where as many are sent as come back: the server's core is never idle
 	lightRate = 10_000
+	halfRate  = 60_000
 	burst     = 32                      // packets of one client in a row
 	turnEvery = 1200 * time.Millisecond // a root answers a client's HELLO once a second
 )
@@ -34,7 +35,10 @@ func scenarios() []scenario {
 			return l.closed(at, d, 0, burst, (*load).frame)
 		}},
 		{"relay, 10,000/s", 1.20, 0, func(l *load, at netip.AddrPort, d time.Duration) (int, int) {
-			return l.open(at, d, lightRate, (*load).frame)
+			return l.open(at, d, lightRate, (*load).timedFrame)
+		}},
+		{"relay, 60,000/s", 1.50, 0, func(l *load, at netip.AddrPort, d time.Duration) (int, int) {
+			return l.open(at, d, halfRate, (*load).timedFrame)
 		}},
 		exchange("HELLO", (*load).hello),
 		exchange("ECHO", func(l *load, p *peer, buf []byte) []byte { return l.request(p, vl1.VerbEcho, buf) }),
@@ -51,6 +55,12 @@ func exchange(name string, build func(*load, *peer, []byte) []byte) scenario {
 
 // frame is a packet of a client to another: the same each time.
 func (l *load) frame(p *peer, _ []byte) []byte { return l.frames[p.number*frameSize:][:frameSize] }
+
+// timedFrame is frame, with a look at the clock.
+func (l *load) timedFrame(p *peer, _ []byte) []byte {
+	l.timed, p.sent = true, time.Now().UnixNano()
+	return l.frame(p, nil)
+}
 
 // closed sends as many packets as come back, each client in its turn some in a row: for a while, or until so many are
 // sent if that is not 0.
