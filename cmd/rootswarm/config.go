@@ -20,6 +20,7 @@ const usage = `rootswarm: many simulated ZeroTier clients in one process
 
 usage: rootswarm -planet FILE [flags]       real sockets, a real root
        rootswarm run SCENARIO...            virtual time, see rootswarm run -h
+       rootswarm flood -planet FILE [flags] forged HELLOs beside a swarm, see rootswarm flood -h
 
 Each client is a model of a real one of a given release: it says HELLO, keeps its paths, asks WHOIS, follows
 redirects and rendezvous. Pairs of clients send each other frames through the root. A table line is printed each

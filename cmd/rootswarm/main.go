@@ -45,6 +45,9 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if len(args) > 0 && args[0] == "run" {
 		return runCommand(ctx, args[1:], stdout, stderr)
 	}
+	if len(args) > 0 && args[0] == "flood" {
+		return floodCommand(ctx, args[1:], stdout, stderr)
+	}
 	cfg, err := parseFlags(args, stderr)
 	if errors.Is(err, flag.ErrHelp) {
 		return 0
