@@ -20,12 +20,12 @@ func TestFlood(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
 	for _, as := range []string{"strangers", "noise", "clients"} {
+		conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
 		f := &flood{
 			to: conn.LocalAddr().(*net.UDPAddr).AddrPort(), root: root.Identity, as: as, source: netip.MustParsePrefix("127.32.0.0/11"),
 			rate: 1000, clients: 50, seed: 3, packets: 64,

@@ -172,6 +172,9 @@ type burst struct {
 func (b *burst) perSecond() float64 { return float64(b.entries*b.size) / b.took.Seconds() }
 
 func (b *burst) quantile(q float64) time.Duration {
+	if len(b.late) == 0 {
+		return 0
+	}
 	slices.Sort(b.late)
 	return b.late[min(int(q*float64(len(b.late))), len(b.late)-1)]
 }
@@ -197,7 +200,7 @@ func (lab *logLab) run(t *testing.T, size, writers int, d time.Duration) *burst 
 				}
 				at := time.Now()
 				if _, err := lab.leader.Apply(t.Context(), encode(cs)); err != nil {
-					t.Error(err)
+					t.Errorf("%v: is the machine too busy?", err)
 					return
 				}
 				late = append(late, time.Since(at))
