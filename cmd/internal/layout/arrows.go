@@ -49,6 +49,7 @@ func arrows() []row {
 		{pkg: "cmd/internal/client/sim", may: []string{"cmd/internal/client"}},
 		{pkg: "cmd/internal/datadir"},
 		{pkg: "cmd/internal/layout"},
+		{pkg: "cmd/internal/scaling"},
 		{pkg: "cmd/internal/procs"},
 		{pkg: "cmd/internal/variant"},
 		{pkg: "cmd/internal/greet"},
