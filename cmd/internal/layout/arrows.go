@@ -27,7 +27,7 @@ func arrows() []row {
 		{pkg: "geo/steer"},
 
 		{pkg: "fsm/table"},
-		{pkg: "fsm", may: []string{"fsm/table"}},
+		{pkg: "fsm", may: []string{"fsm/table"}, tests: []string{"geo/steer"}},
 		{pkg: "fsm/propose", may: []string{"fsm", "fsm/table"}},
 		{pkg: "fsm/replica", may: []string{"fsm", "fsm/table"}, tests: []string{"transport/mux", "transport/stream"}},
 

@@ -1,0 +1,252 @@
+package fsm_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rootd/rootd/fsm"
+	"github.com/rootd/rootd/fsm/table"
+	"github.com/rootd/rootd/geo"
+	"github.com/rootd/rootd/geo/steer"
+	"github.com/rootd/rootd/packetpath/vl1"
+)
+
+// floor is testdata/floor.c at work: the least that this machine can do.
+type floor struct {
+	t   testing.TB
+	in  io.Writer
+	out *bufio.Scanner
+}
+
+func newFloor(t testing.TB) *floor {
+	t.Helper()
+	cc, err := exec.LookPath("cc")
+	if err != nil {
+		t.Skip("no C compiler here to compare with")
+	}
+	binary := filepath.Join(t.TempDir(), "floor")
+	if out, err := exec.CommandContext(t.Context(), cc, "-O2", "-msse4.2", "-Wall", "-o", binary, "testdata/floor.c").CombinedOutput(); err != nil {
+		t.Skipf("%v\n%s", err, out)
+	}
+	cmd := exec.CommandContext(t.Context(), binary)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = in.Close()
+		_ = cmd.Wait()
+	})
+	return &floor{t, in, bufio.NewScanner(out)}
+}
+
+// ask returns the numbers that a command is answered with.
+func (f *floor) ask(format string, args ...any) (v []float64) {
+	f.t.Helper()
+	fmt.Fprintf(f.in, format+"\n", args...)
+	if !f.out.Scan() {
+		f.t.Fatalf("no answer to "+format, args...)
+	}
+	for s := range strings.FieldsSeq(f.out.Text()) {
+		x, err := strconv.ParseFloat(s, 64)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		v = append(v, x)
+	}
+	return v
+}
+
+// pairs is measurements of the same thing, of the floor and of ours, turn about.
+type pairs struct{ floor, ours, ratio []float64 }
+
+func (p *pairs) add(floor, ours float64) {
+	p.floor, p.ours, p.ratio = append(p.floor, floor), append(p.ours, ours), append(p.ratio, ours/floor)
+}
+
+func (p *pairs) String() string {
+	return fmt.Sprintf("floor %.4g, ours %.4g, ratio %.2f (%.2f to %.2f, %d rounds)",
+		middle(p.floor), middle(p.ours), middle(p.ratio), slices.Min(p.ratio), slices.Max(p.ratio), len(p.ratio))
+}
+
+func middle(v []float64) float64 {
+	s := slices.Sorted(slices.Values(v))
+	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
+}
+
+// TestLookupFloor compares looking up a random peer, and deciding where it belongs, with the read of a random cache line in C:
+// `make lookups PEERS=10000000`. Both on 2 MiB pages, where the system has them.
+func TestLookupFloor(t *testing.T) {
+	peers, err := strconv.Atoi(os.Getenv("ROOTD_LOOKUP_PEERS"))
+	if err != nil {
+		t.Skip("ROOTD_LOOKUP_PEERS is not set: make lookups")
+	}
+	c := newFloor(t)
+	c.ask("lines %d", peers)
+	tab := newTable(t, peers)
+	d := newDecider(tab, peers)
+	st := tab.Stats()
+	t.Logf("%d peers, %.0f bytes a peer", st.Peers, float64(st.Bytes)/float64(st.Peers))
+	if n := testing.AllocsPerRun(100, func() { d.each(32); d.batches(32) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+	const n, few = 1 << 21, 256
+	var single, batched pairs
+	var cached []float64
+	for range 7 {
+		single.add(c.ask("dependent %d", n)[0], d.each(n))
+		d.among = few
+		hot := d.each(n)
+		d.among = peers
+		cached = append(cached, hot)
+		batched.add(c.ask("batch %d", n)[0]+hot, d.batches(n))
+	}
+	t.Logf("lookup and decision, in the cache: %.1f ns", middle(cached))
+	t.Logf("random peer, ns: %s", &single)
+	t.Logf("batches of 32, ns, floor with the decision in the cache: %s", &batched)
+}
+
+// newTable returns a table of n peers, as a member has it.
+func newTable(t testing.TB, n int) *table.Table {
+	t.Helper()
+	tab, err := table.New(table.Options{HugePages: true, Capacity: n})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tab.Close() })
+	r := table.Record{V4: ep1, V4Member: 1, V4Epoch: 1, Protocol: 12, Major: 1, Minor: 14}
+	for i := range n {
+		r.Address, r.Position = address(i), spot(i)
+		if err := tab.Put(&r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return tab
+}
+
+func spot(i int) [3]int16 {
+	return geo.Point{Lat: float64(i%140 - 70), Lon: float64(i*7%360 - 180)}.Unit()
+}
+
+// decider decides for random peers.
+type decider struct {
+	tab   *table.Table
+	among int
+	to    *steer.Table
+	rnd   rand.PCG
+	last  uint64
+	sum   uint64
+}
+
+func newDecider(tab *table.Table, among int) *decider {
+	ms := make([]steer.Member, 6)
+	for i := range ms {
+		ms[i] = steer.Member{ID: uint16(i + 1), Unit: spot(i * 1009), Up: true, Load: 300, Planet4: 1, Planet6: 1}
+	}
+	return &decider{tab: tab, among: among, to: steer.Compile(steer.DefaultParams(), ms), rnd: *rand.NewPCG(3, 4)}
+}
+
+// pick returns a random peer's address, not before the last decision is known.
+func (d *decider) pick() vl1.Address {
+	x := d.rnd.Uint64() + d.last
+	return address(int((x >> 32) * uint64(d.among) >> 32))
+}
+
+func (d *decider) decide(a vl1.Address, r *table.Record, p *steer.Peer) {
+	if !d.tab.LookupHot(a, r) {
+		panic("not found")
+	}
+	*p = steer.Peer{
+		Unit: r.Position, RadiusKm: geo.RadiusKm(r.Flags), Family: steer.FamilyOf(r.Protocol, r.Major, r.Minor, r.Revision),
+		Current: uint16(r.V4Member), Planet: 9, Now: 1e6, Spread: uint8(a),
+	}
+	best := d.to.Decide(p).Best
+	d.sum += uint64(best)
+	d.last = uint64(best >> 15)
+}
+
+// each decides for n peers one after the other, and returns the ns of each.
+func (d *decider) each(n int) float64 {
+	var r table.Record
+	var p steer.Peer
+	began := time.Now()
+	for range n {
+		d.decide(d.pick(), &r, &p)
+	}
+	return float64(time.Since(began)) / float64(n)
+}
+
+// batches does it in batches of 32, prefetched.
+func (d *decider) batches(n int) float64 {
+	var r table.Record
+	var p steer.Peer
+	var as [32]vl1.Address
+	began := time.Now()
+	for range n / len(as) {
+		for i := range as {
+			as[i] = d.pick()
+		}
+		d.tab.Prefetch(as[:])
+		for _, a := range as {
+			d.decide(a, &r, &p)
+		}
+	}
+	return float64(time.Since(began)) / float64(n)
+}
+
+// TestRestoreFloor compares a restore with reading, checking and storing the same snapshot in C: `make restores PEERS=10000000`.
+// ROOTD_SCALE_STATE is where the snapshot stays for the next time.
+func TestRestoreFloor(t *testing.T) {
+	peers, err := strconv.Atoi(os.Getenv("ROOTD_RESTORE_FLOOR"))
+	if err != nil {
+		t.Skip("ROOTD_RESTORE_FLOOR is not set: make restores")
+	}
+	path := os.Getenv("ROOTD_SCALE_STATE")
+	if path == "" {
+		path = filepath.Join(t.TempDir(), "state")
+	}
+	if _, err := os.Stat(path); err != nil {
+		(&traffic{m: filled(t, peers), peers: peers}).saveFile(t, path)
+	}
+	c := newFloor(t)
+	var whole, net pairs
+	var touch []float64
+	for range 6 {
+		runtime.GC()
+		debug.FreeOSMemory()
+		v := c.ask("restore %d %s", peers, path)
+		target, err := fsm.New(fsm.Options{Table: table.Options{HugePages: true}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		load(t, target, path)
+		d := time.Since(began).Seconds()
+		touch = append(touch, v[0])
+		whole.add(v[0]+v[1], d)
+		net.add(v[1], d)
+	}
+	t.Logf("touching memory takes %.2f s in C (the first time %.2f)", middle(touch), touch[0])
+	t.Logf("restore of %d peers, s, touching in both: %s", peers, &whole)
+	t.Logf("restore of %d peers, s, touching in ours alone: %s", peers, &net)
+}
