@@ -153,7 +153,7 @@ func (f *FSM) changes(cs Changes) {
 		for i := range chunk {
 			as[i] = chunk[i].Address
 		}
-		f.st.peers.Prefetch(as[:len(chunk)])
+		f.st.peers.PrefetchAll(as[:len(chunk)])
 		for i := range chunk {
 			f.change(&chunk[i], seen)
 		}
@@ -248,7 +248,7 @@ func (f *FSM) noMemory(r *table.Record, err error) {
 func (f *FSM) keepAlive(c *KeepAlive) {
 	seen := f.seen()
 	for chunk := range slices.Chunk(c.Addresses, prefetchChunk) {
-		f.st.peers.Prefetch(chunk)
+		f.st.peers.PrefetchAll(chunk)
 		for _, a := range chunk {
 			if r := &f.rec; f.st.peers.Lookup(a, r) && r.LastSeen < seen {
 				f.st.sum.remove(r)
@@ -261,7 +261,7 @@ func (f *FSM) keepAlive(c *KeepAlive) {
 
 func (f *FSM) expire(c *Expire) {
 	for chunk := range slices.Chunk(c.Addresses, prefetchChunk) {
-		f.st.peers.Prefetch(chunk)
+		f.st.peers.PrefetchAll(chunk)
 		for _, a := range chunk {
 			r := &f.rec
 			switch {

@@ -24,6 +24,11 @@ type arena struct {
 	free  []*block   // given back, not cleared
 
 	private bool // nobody reads yet: see Options. The writer's own
+	// plain says that what no reader may count on yet is written by plain stores, which overlap and cost a fraction of atomic
+	// ones. A reader of a segment that was replaced may see them in a block that was given to another segment; its atomic loads
+	// find any words there, and then, since get's lock lies between the change of the directory and these stores, another segment
+	// in the directory. Not on the Go heap, where the race detector, which does not know that, looks on.
+	plain bool
 
 	total  atomic.Int64 // bytes taken from the system
 	unused atomic.Int64 // bytes of it not in use by a segment
@@ -38,6 +43,7 @@ func newArena(o Options) *arena {
 		a.take = func(size int) ([]block, error) { return make([]block, size/blockBytes), nil }
 		return a
 	}
+	a.plain = true
 	maps := &mappings{}
 	a.take = func(size int) ([]block, error) {
 		m, err := mapMemory(size, o.HugePages)

@@ -140,7 +140,7 @@ func (s *segment) addEntry(e *entry) (place uint32, err error) {
 	}
 	at := place % blockEntries * entryWords
 	s.used++
-	if s.mem.private {
+	if s.mem.plain || s.mem.private {
 		*(*entry)(unsafe.Pointer(b.word(at))) = *e // an entry's words follow each other
 		return place, nil
 	}

@@ -43,8 +43,9 @@ func TestConcurrent(t *testing.T) {
 
 func testConcurrent(t *testing.T, tab *table.Table) {
 	const (
-		hot    = 24 // peers that change all the time, and always exist
-		guests = 8  // peers that come and go
+		hot    = 24   // peers that change all the time, and always exist
+		guests = 8    // peers that come and go
+		there  = 4000 // peers at the beginning, so that the table has to split
 		rounds = 300
 	)
 	var (
@@ -54,6 +55,9 @@ func testConcurrent(t *testing.T, tab *table.Table) {
 	)
 	for i := range hot {
 		put(t, tab, version(address(i), 0))
+	}
+	for i := hot + guests; i < hot+guests+there; i++ {
+		put(t, tab, version(address(i), 1))
 	}
 	for reader := range 2 {
 		readers.Go(func() {
@@ -113,7 +117,10 @@ func testConcurrent(t *testing.T, tab *table.Table) {
 	for i := range hot {
 		want[address(i)] = version(address(i), 0)
 	}
-	v, next := uint32(0), hot+guests
+	for i := hot + guests; i < hot+guests+there; i++ {
+		want[address(i)] = version(address(i), 1)
+	}
+	v, next := uint32(0), hot+guests+there
 	for round := range rounds {
 		for i := range hot {
 			v++

@@ -6,7 +6,7 @@
 //
 // # Who may call what
 //
-// Lookup, LookupHot, Prefetch, Scan, Len and Stats: any goroutine, at any time. Put, Update, Delete, Freeze and Close:
+// Lookup, LookupHot, Prefetch, PrefetchAll, Scan, Len and Stats: any goroutine, at any time. Put, Update, Delete, Freeze and Close:
 // one goroutine, the writer. The methods of a Frozen: any goroutine, but Release after Range. There are no goroutines inside.
 //
 // # Design
@@ -23,7 +23,7 @@
 // Growth is by one segment at a time: see fillAfter. A slot is never moved or used twice within a segment: a deleted peer
 // leaves a tombstone, and the next rebuild of its segment, which comes after a few hundred new peers there at the latest, leaves
 // tombstones and stale entries behind. So a peer that exists is always found, and the longest Put is the copying of one
-// segment, about 1,600 peers, whatever the size of the table.
+// segment, about 6,500 peers, whatever the size of the table.
 //
 // Slots lie in the order of the hash, and [Frozen.Range] sorts what linear probing displaced: equal tables give equal
 // sequences, snapshots can be cut into ranges of the hash, and a table that is loaded in this order is written

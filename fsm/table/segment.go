@@ -12,8 +12,8 @@ const (
 	seqBits = 24
 	seqMask = 1<<seqBits - 1
 
-	blockSlots = 256 // slots of one block
-	blockShift = 8
+	blockSlots = 1024 // slots of one block
+	blockShift = 10
 	maxBlocks  = 8 // blocks of slots in a segment that is not yet split
 
 	// dead is the address in word 0 of a slot whose peer was deleted. No node may have it; and a probe goes on past it.
@@ -23,7 +23,7 @@ const (
 // A slot is eight words, one cache line: see [slotWords] for what is in them, [segment] for who may touch them.
 type slot [slotWords]atomic.Uint64
 
-// A block is the unit of memory: slots of peers, or entries with their keys. 16 KiB.
+// A block is the unit of memory: slots of peers, or entries with their keys. 64 KiB.
 type block [blockSlots]slot
 
 // word returns word i of the block.
@@ -34,7 +34,7 @@ func addressOf(w0 uint64) vl1.Address { return vl1.Address(w0 >> seqBits) }
 // word0 makes word 0 of a slot.
 func word0(a vl1.Address, seq uint64) uint64 { return uint64(a)<<seqBits | seq&seqMask }
 
-// plain is the slot as long as its table is private.
+// plain is the slot for plain stores: see arena.plain.
 func (s *slot) plain() *words { return (*words)(unsafe.Pointer(s)) }
 
 func (s *slot) load(w *words) {
@@ -51,7 +51,8 @@ func (s *slot) load(w *words) {
 //   - hot, slots, depth, prefix, born and mem are set before the segment is published in the directory, by an atomic
 //     store, and never change.
 //   - Words of slots and entries are atomics. A slot is filled once: words 1 to 7 and the entry first, word 0, which makes it
-//     visible, last. Later changes obey the sequence in word 0: see [Table.overwrite].
+//     visible, last. So only that must be an atomic store: see arena.plain. Later changes obey the sequence in word 0: see
+//     [Table.overwrite].
 //   - An entry, once a slot points to it, is never written again while the segment is in the directory.
 //   - cold and saves are atomic pointers, written by the writer; saves is also set to nil by the last [Frozen.Release].
 //   - live, used and limit are the writer's own.
@@ -68,6 +69,7 @@ type segment struct {
 	saves  atomic.Pointer[saveSet]
 	mem    *arena // keeps the blocks mapped as long as the segment can be reached
 	born   uint64 // epoch of the table when it was made
+	hidden bool   // the writer has not put it into the directory yet
 
 	live  int // slots that hold a peer
 	used  int // entries that were ever given out: live ones, those of deleted peers, and replaced ones

@@ -75,6 +75,7 @@ func New(o Options) (*Table, error) {
 		if err != nil {
 			return nil, err
 		}
+		s.hidden = false
 		d.segs[i].Store(s)
 		t.count(s, 1)
 	}
@@ -172,23 +173,6 @@ func (t *Table) readIn(s *segment, h uint64, a vl1.Address, w *words, e *entry) 
 		}
 	}
 	return absent
-}
-
-// Prefetch brings the slots of all these peers into the cache, all misses at the same time, so that lookups of a batch
-// that follow do not wait one after the other. It is a hint: it has no result.
-func (t *Table) Prefetch(as []vl1.Address) {
-	d := t.dir.Load()
-	for _, a := range as {
-		h := Hash(a)
-		s := d.segment(h)
-		if s.slots == 0 {
-			return
-		}
-		i := s.home(h)
-		s.slot(i)[0].Load()
-		s.slot(min(i+1, s.slots-1))[0].Load()
-		runtime.KeepAlive(s)
-	}
 }
 
 // Len returns the number of peers.

@@ -180,14 +180,17 @@ func (u *undo) load(w0 uint64, w *words) bool {
 func (s *segment) fillSlot(i uint32, a vl1.Address, w *words) {
 	sl := s.slot(i)
 	s.live++
-	if s.mem.private {
-		p := sl.plain()
-		*p = *w
-		p[0] = word0(a, 0)
+	w[0] = word0(a, 0)
+	switch {
+	case s.mem.private, s.mem.plain && s.hidden:
+		*sl.plain() = *w
 		return
+	case s.mem.plain:
+		*(*[slotWords - 1]uint64)(sl.plain()[1:]) = [slotWords - 1]uint64(w[1:])
+	default:
+		for j := 1; j < slotWords; j++ {
+			sl[j].Store(w[j])
+		}
 	}
-	for j := 1; j < slotWords; j++ {
-		sl[j].Store(w[j])
-	}
-	sl[0].Store(word0(a, 0))
+	sl[0].Store(w[0])
 }

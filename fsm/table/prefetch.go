@@ -1,0 +1,55 @@
+package table
+
+import (
+	"runtime"
+	"unsafe"
+
+	"github.com/rootd/rootd/packetpath/vl1"
+)
+
+// Prefetch brings the slots of all these peers into the cache, all misses at the same time, so that lookups of a batch
+// that follow do not wait one after the other. It is a hint: it has no result.
+func (t *Table) Prefetch(as []vl1.Address) {
+	d := t.dir.Load()
+	for _, a := range as {
+		h := Hash(a)
+		s := d.segment(h)
+		if s.slots == 0 {
+			return
+		}
+		i := s.home(h)
+		prefetch(unsafe.Pointer(s.slot(i)))
+		prefetch(unsafe.Pointer(s.slot(min(i+1, s.slots-1))))
+		runtime.KeepAlive(s)
+	}
+}
+
+// PrefetchAll is Prefetch for those who want keys and handoffs too: it waits for the slots, and leaves the entries on their way.
+func (t *Table) PrefetchAll(as []vl1.Address) {
+	t.Prefetch(as)
+	d := t.dir.Load()
+	for _, a := range as {
+		h := Hash(a)
+		s := d.segment(h)
+		if s.slots == 0 {
+			return
+		}
+		i := s.home(h)
+		for range 4 { // most are at home or near
+			sl := s.slot(i)
+			if addressOf(sl[0].Load()) == a {
+				place := uint32(sl[5].Load() & 0xffff)
+				if b := s.cold[place/blockEntries%maxEntryBlocks].Load(); b != nil {
+					at := place % blockEntries * entryWords
+					prefetch(unsafe.Pointer(b.word(at)))
+					prefetch(unsafe.Pointer(b.word(at + entryWords - 1)))
+				}
+				break
+			}
+			if i++; i == s.slots {
+				i = 0
+			}
+		}
+		runtime.KeepAlive(s)
+	}
+}
