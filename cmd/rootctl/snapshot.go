@@ -12,11 +12,11 @@ import (
 )
 
 func newSnapshot(e *env) *cobra.Command {
-	return group("snapshot", "Save, inspect, verify, compare and restore archives of a cluster",
+	return group("snapshot", "Save, fetch, inspect, verify, compare and restore archives of a cluster",
 		"An archive is the whole state of a cluster in one file that anyone can check: peers, members, settings, planet; and, sealed with age, the secrets "+
 			"that a new cluster needs: the root's identity, the cluster's authority, the planet's signing key. Only save and restore talk to a running rootd.\n\n"+
 			"Where a command wants FILE, \"-\" means standard input, for save standard output.",
-		newSnapshotSave(e), newSnapshotInspect(e), newSnapshotVerify(e), newSnapshotDiff(e), newSnapshotDrill(e), newSnapshotRestore(e))
+		newSnapshotSave(e), newSnapshotList(e), newSnapshotFetch(e), newSnapshotInspect(e), newSnapshotVerify(e), newSnapshotDiff(e), newSnapshotDrill(e), newSnapshotRestore(e))
 }
 
 // archive opens the archive in a file, or on standard input.

@@ -49,13 +49,7 @@ func (m *member) newAgent() (*agent.Agent, error) {
 
 // open returns the store that is configured.
 func (c *BackupConfig) open(scratch string) (agent.Store, error) {
-	where, isS3 := strings.CutPrefix(c.Store, s3Scheme)
-	if !isS3 {
-		return agent.NewDir(c.Store), nil
-	}
 	o := agent.S3Options{Endpoint: c.S3Endpoint, Region: c.S3Region, Scratch: scratch}
-	o.Bucket, o.Prefix, _ = strings.Cut(where, "/")
-	o.Prefix = strings.Trim(o.Prefix, "/")
 	if c.S3Credentials != "" {
 		b, err := datadir.ReadSecret(c.S3Credentials)
 		if err != nil {
@@ -65,7 +59,7 @@ func (c *BackupConfig) open(scratch string) (agent.Store, error) {
 			return nil, fmt.Errorf("%s: %w", c.S3Credentials, err)
 		}
 	}
-	return agent.NewS3(o)
+	return agent.Open(c.Store, o)
 }
 
 // recipients splits the list.
@@ -177,7 +171,7 @@ func (m *member) overdue(now time.Time) string {
 	case last == 0 && now.Sub(m.started) > limit:
 		return "no backup was ever made" + why
 	case last != 0 && age > limit:
-		return fmt.Sprintf("the newest backup is %v old, at most %v is wanted%s", age.Round(time.Minute), limit, why)
+		return fmt.Sprintf("the newest backup is %v old, at most %v is wanted%s", age.Round(max(time.Second, limit/100)), limit, why)
 	}
 	return ""
 }

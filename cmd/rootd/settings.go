@@ -76,8 +76,8 @@ func settings() []setting {
 		{"multicast.gather_burst", "Burst of the same.", between(1, 1e6), func(c *Config) any { return &c.Multicast.GatherBurst }},
 
 		{"backup.store", "Where the leader puts backups: a directory (better on another disk or machine), or s3://BUCKET/PREFIX; empty makes none. Set the same at all members.", nil, func(c *Config) any { return &c.Backup.Store }},
-		{"backup.every", "Time between backups.", durationBetween("1m", "168h"), func(c *Config) any { return &c.Backup.Every }},
-		{"backup.max_age", "Say that something is wrong when the newest verified backup is older; 0s is three times backup.every.", durationOrZero("1m", "8760h"), func(c *Config) any { return &c.Backup.MaxAge }},
+		{"backup.every", "Time between backups.", durationBetween("1s", "168h"), func(c *Config) any { return &c.Backup.Every }},
+		{"backup.max_age", "Say that something is wrong when the newest verified backup is older; 0s is three times backup.every.", durationOrZero("1s", "8760h"), func(c *Config) any { return &c.Backup.MaxAge }},
 		{"backup.recipients", "Public keys of age (age1...), separated by commas, to which the secrets are sealed; empty leaves the secrets out.", nil, func(c *Config) any { return &c.Backup.Recipients }},
 		{"backup.keep_last", "Newest backups that stay.", between(1, 1000), func(c *Config) any { return &c.Backup.KeepLast }},
 		{"backup.keep_hourly", "Hours of which the newest backup stays.", between(0, 10000), func(c *Config) any { return &c.Backup.KeepHourly }},

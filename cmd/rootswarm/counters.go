@@ -51,6 +51,7 @@ type Report struct {
 	P999         int64   `json:"latency_p999_us"`
 	Max          int64   `json:"latency_max_us"`
 	Outage       int64   `json:"longest_outage_ms"`     // of any client: asked a root and got no answer
+	OutageP50    int64   `json:"longest_outage_p50_ms"` // over clients
 	OutageP99    int64   `json:"longest_outage_p99_ms"` // over clients
 	Hellos       uint64  `json:"hellos"`
 	Echoes       uint64  `json:"echoes"`
@@ -90,5 +91,6 @@ func (r *Report) fill(c *counters, clients []client.Stats, outages *hist) {
 		outages.add(time.Duration(s.LongestSilence) * time.Millisecond)
 	}
 	r.Outage = outages.max.Milliseconds()
+	r.OutageP50 = outages.quantile(0.5).Milliseconds()
 	r.OutageP99 = outages.quantile(0.99).Milliseconds()
 }

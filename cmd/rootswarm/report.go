@@ -109,7 +109,7 @@ func (r *Report) print(w io.Writer) {
 	row("clients", "%d online of %d (%s), measured for %.1f s", r.Online, r.Clients, strings.Join(names, ", "), r.Seconds)
 	row("frames", "%d sent, %d received (%d directly), %.4f %% lost", r.FramesSent, r.FramesGot, r.FramesDirect, 100*r.FramesLost)
 	row("latency", "p50 %s, p90 %s, p99 %s, p99.9 %s, max %s", us(r.P50), us(r.P90), us(r.P99), us(r.P999), us(r.Max))
-	row("outage", "longest %d ms, p99 of clients %d ms", r.Outage, r.OutageP99)
+	row("outage", "longest %d ms, of clients p50 %d ms, p99 %d ms", r.Outage, r.OutageP50, r.OutageP99)
 	row("requests", "%d HELLO, %d ECHO, %d WHOIS; %d OK", r.Hellos, r.Echoes, r.Whoises, r.OKs)
 	row("from roots", "%d RENDEZVOUS, %d redirects, %d resets, %d planets", r.Rendezvous, r.Redirects, r.Resets, r.Planets)
 	if len(r.NATs) > 0 {

@@ -2,13 +2,11 @@ package agent
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -75,7 +73,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	tick := time.NewTicker(look)
 	defer tick.Stop()
 	var due time.Time // zero: ask the store
-	retry := firstRetry
+	retry := a.firstRetry()
 	for {
 		select {
 		case <-ctx.Done():
@@ -83,7 +81,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		case <-tick.C:
 		}
 		if !a.o.Leads() {
-			due, retry = time.Time{}, firstRetry // another member may make some meanwhile
+			due, retry = time.Time{}, a.firstRetry() // another member may make some meanwhile
 			continue
 		}
 		var err error
@@ -96,19 +94,56 @@ func (a *Agent) Run(ctx context.Context) error {
 			if a.o.Now().Before(due) {
 				continue
 			}
-			err = a.Once(ctx)
+			err = a.lead(ctx)
 		}
 		if ctx.Err() != nil {
 			return nil
 		}
+		if errors.Is(err, errNotLeading) {
+			a.o.Logger.Info("backup given up", "reason", "another member leads")
+			continue
+		}
 		if err != nil {
 			a.fail(err)
 			due = a.o.Now().Add(retry)
-			retry = min(2*retry, max(firstRetry, a.o.Every/4))
+			retry = min(2*retry, max(a.firstRetry(), a.o.Every/4))
 			continue
 		}
-		due, retry = a.o.Now().Add(a.o.Every), firstRetry
+		due, retry = a.o.Now().Add(a.o.Every), a.firstRetry()
 	}
+}
+
+// firstRetry is how long after a failure a backup is tried again.
+func (a *Agent) firstRetry() time.Duration { return min(firstRetry, a.o.Every) }
+
+var errNotLeading = errors.New("this member does not lead any more")
+
+// lead makes one backup, for as long as this member leads: whoever leads next makes its own.
+func (a *Agent) lead(ctx context.Context) error {
+	leading, stop := context.WithCancelCause(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(look)
+		defer tick.Stop()
+		for {
+			select {
+			case <-leading.Done():
+				return
+			case <-tick.C:
+				if !a.o.Leads() {
+					stop(errNotLeading)
+				}
+			}
+		}
+	}()
+	err := a.Once(leading)
+	if context.Cause(leading) == errNotLeading && err != nil { //nolint:errorlint // it is this very one
+		err = errNotLeading
+	}
+	stop(nil)
+	<-done
+	return err
 }
 
 func (a *Agent) fail(err error) {
@@ -121,33 +156,15 @@ func (a *Agent) fail(err error) {
 
 // next says when the next backup is due, by what is in the store.
 func (a *Agent) next(ctx context.Context) (time.Time, error) {
-	es, err := a.entries(ctx)
+	all, err := Backups(ctx, a.o.Store, a.o.Cluster)
 	now := a.o.Now()
-	if err != nil || len(es) == 0 {
+	if err != nil || len(all) == 0 {
 		return now, err
 	}
-	if es[0].taken.After(now) { // by a clock that was wrong, then or now
+	if all[0].Taken.After(now.Add(a.o.Every)) { // by a clock that was wrong, then or now
 		return now, nil
 	}
-	return es[0].taken.Add(a.o.Every), nil
-}
-
-// entries lists the archives of this cluster, the newest first.
-func (a *Agent) entries(ctx context.Context) ([]entry, error) {
-	names, err := a.o.Store.List(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("list backups: %w", err)
-	}
-	var es []entry
-	for _, name := range names {
-		if e, ok := parseName(name, a.o.Cluster); ok {
-			es = append(es, e)
-		}
-	}
-	slices.SortFunc(es, func(x, y entry) int {
-		return cmp.Or(y.taken.Compare(x.taken), cmp.Compare(y.index, x.index), cmp.Compare(y.name, x.name))
-	})
-	return es, nil
+	return all[0].Taken.Add(a.o.Every), nil
 }
 
 // Once makes one backup: writes it, verifies what the store has, has it noted, and removes what is too old.
@@ -190,10 +207,23 @@ func (a *Agent) write(ctx context.Context, now time.Time) (w *snapshot.Written, 
 	m.Created = now
 	name = Name(&m)
 	err = a.o.Store.Put(ctx, name, func(to io.Writer) (err error) {
-		w, err = snapshot.Write(to, m, st.Write, a.o.Secrets, a.o.Seal)
+		w, err = snapshot.Write(&until{ctx, to}, m, st.Write, a.o.Secrets, a.o.Seal)
 		return err
 	})
 	return w, name, err
+}
+
+// until writes until ctx ends.
+type until struct {
+	ctx context.Context
+	to  io.Writer
+}
+
+func (u *until) Write(b []byte) (int, error) {
+	if err := u.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return u.to.Write(b)
 }
 
 // verify reads an archive back from the store, and checks that it is the one that was put there.
@@ -218,25 +248,25 @@ func (a *Agent) verify(ctx context.Context, name string, want *snapshot.Meta) er
 
 // prune removes what the rules do not keep. The archive called good was just verified.
 func (a *Agent) prune(ctx context.Context, good string) error {
-	es, err := a.entries(ctx)
+	all, err := Backups(ctx, a.o.Store, a.o.Cluster)
 	if err != nil {
 		return err
 	}
-	times := make([]time.Time, len(es))
-	for i, e := range es {
-		times[i] = e.taken
+	times := make([]time.Time, len(all))
+	for i, b := range all {
+		times[i] = b.Taken
 	}
 	for i, keep := range a.o.Keep.choose(times) {
-		if keep || es[i].name == good {
+		if keep || all[i].Name == good {
 			continue
 		}
 		if !a.o.Leads() {
 			return nil // the new leader sees to it
 		}
-		if err := a.o.Store.Remove(ctx, es[i].name); err != nil {
-			return fmt.Errorf("%s: %w", es[i].name, err)
+		if err := a.o.Store.Remove(ctx, all[i].Name); err != nil {
+			return fmt.Errorf("%s: %w", all[i].Name, err)
 		}
-		a.o.Logger.Info("backup removed", "store", a.o.Store.String(), "file", es[i].name)
+		a.o.Logger.Info("backup removed", "store", a.o.Store.String(), "file", all[i].Name)
 		a.mu.Lock()
 		a.status.Removed++
 		a.mu.Unlock()

@@ -33,9 +33,13 @@ func run(t *testing.T, o agent.Options) *agent.Agent {
 
 func names(t *testing.T, s agent.Store) []string {
 	t.Helper()
-	list, err := s.List(t.Context())
+	files, err := s.List(t.Context())
 	if err != nil {
 		t.Fatal(err)
+	}
+	var list []string
+	for _, f := range files {
+		list = append(list, f.Name)
 	}
 	slices.Sort(list)
 	return list
@@ -74,6 +78,41 @@ func TestSchedule(t *testing.T) {
 		time.Sleep(time.Minute)
 		if n := src.backups(); n != 12 {
 			t.Errorf("%d backups after leadership came back twice in an hour", n-11)
+		}
+	})
+}
+
+// Leadership moves while a backup is on its way: it is given up, the next leader makes its own, and then goes by what is there.
+func TestLeadershipMoves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src, store := newSource(t, 50), &memStore{files: map[string][]byte{}, slow: 5 * time.Minute}
+		other := newSource(t, 50)
+		other.lead(false)
+		a, b := run(t, src.options(store)), run(t, other.options(store))
+		time.Sleep(3 * time.Minute)
+		src.lead(false)
+		other.lead(true)
+		time.Sleep(6 * time.Minute)
+		if st := a.Status(); st.Backups != 0 || st.Failures != 0 {
+			t.Errorf("who led before: %+v", st)
+		}
+		if n := len(names(t, store)); n != 1 || b.Status().Backups != 1 {
+			t.Errorf("%d backups, by the new leader %+v", n, b.Status())
+		}
+		for range 10 { // back and forth
+			src.lead(true)
+			other.lead(false)
+			time.Sleep(time.Minute)
+			src.lead(false)
+			other.lead(true)
+			time.Sleep(time.Minute)
+		}
+		if n := len(names(t, store)); n != 1 {
+			t.Errorf("%d backups half an hour later", n)
+		}
+		time.Sleep(time.Hour)
+		if n := len(names(t, store)); n != 2 || a.Status().Backups+b.Status().Backups != 2 {
+			t.Errorf("%d backups an hour later: %+v, %+v", n, a.Status(), b.Status())
 		}
 	})
 }

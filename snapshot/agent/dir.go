@@ -43,17 +43,21 @@ func (d *Dir) Open(_ context.Context, name string) (io.ReadCloser, error) {
 }
 
 // List implements [Store].
-func (d *Dir) List(context.Context) (names []string, err error) {
+func (d *Dir) List(context.Context) (files []File, err error) {
 	es, err := os.ReadDir(d.path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
 	for _, e := range es {
 		if e.Type().IsRegular() {
-			names = append(names, e.Name())
+			fi, err := e.Info()
+			if err != nil {
+				continue // it is gone
+			}
+			files = append(files, File{e.Name(), fi.Size()})
 		}
 	}
-	return names, err
+	return files, err
 }
 
 // Remove implements [Store].

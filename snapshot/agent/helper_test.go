@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -129,12 +128,18 @@ type memStore struct {
 	files  map[string][]byte
 	put    error // what the next puts fail with
 	damage bool  // what is put is changed
+	slow   time.Duration
 }
 
-func (m *memStore) Put(_ context.Context, name string, write func(io.Writer) error) error {
+func (m *memStore) Put(ctx context.Context, name string, write func(io.Writer) error) error {
 	var b bytes.Buffer
 	if err := write(&b); err != nil {
 		return err
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(m.slow):
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -158,14 +163,13 @@ func (m *memStore) Open(_ context.Context, name string) (io.ReadCloser, error) {
 	return io.NopCloser(bytes.NewReader(b)), nil
 }
 
-func (m *memStore) List(context.Context) (names []string, err error) {
+func (m *memStore) List(context.Context) (files []agent.File, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for name := range m.files {
-		names = append(names, name)
+	for name, b := range m.files {
+		files = append(files, agent.File{Name: name, Size: int64(len(b))})
 	}
-	slices.Sort(names)
-	return names, nil
+	return files, nil
 }
 
 func (m *memStore) Remove(_ context.Context, name string) error {

@@ -68,17 +68,16 @@ func TestKeep(t *testing.T) {
 }
 
 func TestParseName(t *testing.T) {
-	const cluster = "0123456789abcdef0123456789abcdef"
 	good := "alice.b-01234567-20261122T173000Z-i42.rootd"
-	e, ok := parseName(good, cluster)
-	if !ok || e.index != 42 || !e.taken.Equal(time.Date(2026, 11, 22, 17, 30, 0, 0, time.UTC)) {
-		t.Errorf("%s: %+v, %v", good, e, ok)
+	b, ok := parseName(good)
+	if !ok || b.Index != 42 || b.Cluster != "01234567" || !b.Taken.Equal(time.Date(2026, 11, 22, 17, 30, 0, 0, time.UTC)) {
+		t.Errorf("%s: %+v, %v", good, b, ok)
 	}
 	for _, name := range []string{
-		"", "x.rootd", "alice-11234567-20261122T173000Z-i42.rootd", "alice-01234567-20261322T173000Z-i42.rootd", "alice-01234567-20261122T173000Z-i42.rootd.partial",
+		"", "x.rootd", "alice-0123456x-20261122T173000Z-i42.rootd", "alice-01234567-20261322T173000Z-i42.rootd", "alice-01234567-20261122T173000Z-i42.rootd.partial",
 		".alice-01234567-20261122T173000Z-i42.rootd.partial", "alice-01234567-20261122T173000Z-i99999999999999999999999.rootd", "a/b-01234567-20261122T173000Z-i42.rootd",
 	} {
-		if _, ok := parseName(name, cluster); ok {
+		if _, ok := parseName(name); ok {
 			t.Errorf("%q is taken for a backup", name)
 		}
 	}

@@ -96,7 +96,7 @@ func (s *S3) Open(ctx context.Context, name string) (io.ReadCloser, error) {
 }
 
 // List implements [Store].
-func (s *S3) List(ctx context.Context) (names []string, err error) {
+func (s *S3) List(ctx context.Context) (files []File, err error) {
 	prefix := ""
 	if s.o.Prefix != "" {
 		prefix = s.o.Prefix + "/"
@@ -105,9 +105,9 @@ func (s *S3) List(ctx context.Context) (names []string, err error) {
 		if o.Err != nil {
 			return nil, s.explain(o.Err)
 		}
-		names = append(names, strings.TrimPrefix(o.Key, prefix))
+		files = append(files, File{strings.TrimPrefix(o.Key, prefix), o.Size})
 	}
-	return names, ctx.Err()
+	return files, ctx.Err()
 }
 
 // Remove implements [Store].
@@ -125,6 +125,9 @@ func (s *S3) explain(err error) error {
 	}
 	way := map[string]string{
 		"NoSuchBucket":          "make the bucket",
+		"XMinioStorageFull":     "make room in the store, or keep fewer backups",
+		"QuotaExceeded":         "make room in the store, or keep fewer backups",
+		"NoSuchKey":             "rootctl snapshot list shows what is there",
 		"AccessDenied":          "the credentials need s3:ListBucket, s3:GetObject, s3:PutObject and s3:DeleteObject",
 		"InvalidAccessKeyId":    "check the credentials",
 		"SignatureDoesNotMatch": "check the secret key, the region and this machine's clock",

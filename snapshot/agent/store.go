@@ -1,10 +1,12 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,11 +20,32 @@ type Store interface {
 	Put(ctx context.Context, name string, write func(io.Writer) error) error
 	// Open reads one.
 	Open(ctx context.Context, name string) (io.ReadCloser, error)
-	// List lists all names, whatever they are.
-	List(ctx context.Context) ([]string, error)
+	// List lists all files, whatever they are.
+	List(ctx context.Context) ([]File, error)
 	Remove(ctx context.Context, name string) error
 	// String names the store for people, without secrets.
 	String() string
+}
+
+// File is a file in a store.
+type File struct {
+	Name string
+	Size int64
+}
+
+const s3Scheme = "s3://"
+
+// Open returns the store of a name: a directory, or s3://BUCKET/PREFIX, of which the options then say the rest.
+func Open(where string, o S3Options) (Store, error) {
+	bucket, ok := strings.CutPrefix(where, s3Scheme)
+	if !ok {
+		return NewDir(where), nil
+	}
+	o.Bucket, o.Prefix, _ = strings.Cut(bucket, "/")
+	if o.Prefix = strings.Trim(o.Prefix, "/"); o.Bucket == "" {
+		return nil, fmt.Errorf("%q names no bucket: want s3://BUCKET/PREFIX", where)
+	}
+	return NewS3(o)
 }
 
 const nameTime = "20060102T150405Z"
@@ -48,23 +71,44 @@ func plainName(name string) string {
 	return s
 }
 
-// entry is an archive in a store.
-type entry struct {
-	name  string
-	taken time.Time
-	index uint64
+// Backup is an archive in a store, as its name tells.
+type Backup struct {
+	File
+
+	Cluster string // the first 8 digits of its ID
+	Taken   time.Time
+	Index   uint64
 }
 
-// parseName tells the archives of a cluster by their names.
-func parseName(name, cluster string) (entry, bool) {
+// Backups lists the archives in a store, the newest first. cluster is the ID of one; "": of all.
+func Backups(ctx context.Context, s Store, cluster string) ([]Backup, error) {
+	files, err := s.List(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list backups: %w", err)
+	}
+	var all []Backup
+	for _, f := range files {
+		if b, ok := parseName(f.Name); ok && (cluster == "" || strings.HasPrefix(cluster, b.Cluster)) {
+			b.Size = f.Size
+			all = append(all, b)
+		}
+	}
+	slices.SortFunc(all, func(x, y Backup) int {
+		return cmp.Or(y.Taken.Compare(x.Taken), cmp.Compare(y.Index, x.Index), cmp.Compare(y.Name, x.Name))
+	})
+	return all, nil
+}
+
+// parseName tells archives by their names.
+func parseName(name string) (Backup, bool) {
 	m := regexp.MustCompile(`^[A-Za-z0-9.-]+-([0-9a-f]{8})-([0-9]{8}T[0-9]{6}Z)-i([0-9]+)\.rootd$`).FindStringSubmatch(name)
-	if m == nil || len(cluster) < 8 || m[1] != cluster[:8] {
-		return entry{}, false
+	if m == nil {
+		return Backup{}, false
 	}
 	taken, err := time.Parse(nameTime, m[2])
 	if err != nil {
-		return entry{}, false
+		return Backup{}, false
 	}
 	index, err := strconv.ParseUint(m[3], 10, 64)
-	return entry{name, taken, index}, err == nil
+	return Backup{File: File{Name: name}, Cluster: m[1], Taken: taken, Index: index}, err == nil
 }

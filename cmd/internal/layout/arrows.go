@@ -57,7 +57,7 @@ func arrows() []row {
 		{pkg: "cmd/internal/restore", may: []string{"snapshot", "fsm", "fsm/*", "transport/*", "cmd/internal/datadir"}},
 		{pkg: "cmd/internal/demo", may: []string{"cmd/internal/procs", "transport/admin"}},
 
-		{pkg: "cmd/rootctl", may: []string{"transport/admin", "transport/join", "transport/mux", "snapshot", "fsm", "cmd/internal/datadir", "cmd/internal/restore", "cmd/internal/rollout", "cmd/internal/greet"}, tests: []string{"cmd/internal/procs", "cmd/internal/variant"}},
+		{pkg: "cmd/rootctl", may: []string{"transport/admin", "transport/join", "transport/mux", "snapshot", "snapshot/agent", "fsm", "cmd/internal/datadir", "cmd/internal/restore", "cmd/internal/rollout", "cmd/internal/greet"}, tests: []string{"cmd/internal/procs", "cmd/internal/variant"}},
 		{pkg: "cmd/rootswarm", may: []string{"cmd/internal/client", "cmd/internal/client/sim"}, tests: []string{"cmd/internal/procs"}},
 		{
 			pkg:   "cmd/rootd",
