@@ -63,6 +63,14 @@ soak: build ## Run the demo for long, with a member killed every 30 s [DURATION=
 scale: ## Save and restore the state of many peers, with applies and lookups going on [PEERS=1000000]
 	@ROOTD_SCALE_PEERS=$(or $(PEERS),1000000) $(GO) test ./fsm -run TestScale -count 1 -v -timeout 1h
 
+.PHONY: lookups
+lookups: ## Compare lookups and decisions with random reads in C [PEERS=1000000]
+	@ROOTD_LOOKUP_PEERS=$(or $(PEERS),1000000) $(GO) test ./fsm -run TestLookupFloor -count 1 -v -timeout 1h
+
+.PHONY: restores
+restores: ## Compare a restore with reading the same snapshot in C [PEERS=1000000]
+	@ROOTD_RESTORE_FLOOR=$(or $(PEERS),1000000) $(GO) test ./fsm -run TestRestoreFloor -count 1 -v -timeout 1h
+
 .PHONY: bench-log
 bench-log: ## Measure what three voters commit, on disk and in memory turn about [ROUNDS=5] [PEERS=1000000]
 	@ROOTD_LOG_ROUNDS=$(or $(ROUNDS),5) $(GO) test ./fsm/replica -run TestLogThroughput -count 1 -v -timeout 1h -log.peers $(or $(PEERS),1000000)

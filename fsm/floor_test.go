@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rootd/rootd/fsm"
 	"github.com/rootd/rootd/fsm/table"
 	"github.com/rootd/rootd/geo"
 	"github.com/rootd/rootd/geo/steer"
@@ -103,7 +102,7 @@ func TestLookupFloor(t *testing.T) {
 	}
 	c := newFloor(t)
 	c.ask("lines %d", peers)
-	tab := newTable(t, peers)
+	tab := bigTable(t, peers)
 	d := newDecider(tab, peers)
 	st := tab.Stats()
 	t.Logf("%d peers, %.0f bytes a peer", st.Peers, float64(st.Bytes)/float64(st.Peers))
@@ -126,10 +125,10 @@ func TestLookupFloor(t *testing.T) {
 	t.Logf("batches of 32, ns, floor with the decision in the cache: %s", &batched)
 }
 
-// newTable returns a table of n peers, as a member has it.
-func newTable(t testing.TB, n int) *table.Table {
+// bigTable returns a table of n peers, as a member has it.
+func bigTable(t testing.TB, n int) *table.Table {
 	t.Helper()
-	tab, err := table.New(table.Options{HugePages: true, Capacity: n})
+	tab, err := table.New(table.Options{HugePages: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,10 +234,7 @@ func TestRestoreFloor(t *testing.T) {
 		runtime.GC()
 		debug.FreeOSMemory()
 		v := c.ask("restore %d %s", peers, path)
-		target, err := fsm.New(fsm.Options{Table: table.Options{HugePages: true}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		target := bigFSM(t)
 		began := time.Now()
 		load(t, target, path)
 		d := time.Since(began).Seconds()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -31,11 +32,11 @@ func TestScale(t *testing.T) {
 	if err != nil {
 		t.Skip("ROOTD_SCALE_PEERS is not set: make scale")
 	}
-	began := time.Now()
-	m := filled(t, peers)
+	m := grown(t, peers)
 	st := m.View().State()
 	use := st.Table().Stats()
-	t.Logf("%d peers: %.1f s to apply, %.0f bytes a peer in the table", st.Peers, time.Since(began).Seconds(), float64(use.Bytes)/float64(st.Peers))
+	t.Logf("%d peers, %.0f bytes a peer in the table", st.Peers, float64(use.Bytes)/float64(st.Peers))
+	m.churn(t, peers)
 	runtime.GC()
 
 	live := newTraffic(m, peers)
@@ -43,7 +44,7 @@ func TestScale(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state")
 	live.phase(t, "persist, no disk", func() { live.save(t, discard{}) })
 	live.phase(t, "persist, fsync", func() { live.saveFile(t, path) })
-	target := newFSM(t)
+	target := bigFSM(t)
 	live.phase(t, "restore beside", func() { load(t, target, path) })
 	live.stop()
 	if target.View().State().Peers != peers {
@@ -58,6 +59,63 @@ func TestScale(t *testing.T) {
 	busy.phase(t, "restore over what is read", func() { load(t, m.FSM, path) })
 	busy.stop()
 	t.Logf("peak memory %d MiB", peakMemory()>>20)
+}
+
+// bigFSM is a state machine as rootd has it.
+func bigFSM(t testing.TB) *fsm.FSM {
+	t.Helper()
+	f, err := fsm.New(fsm.Options{Table: table.Options{HugePages: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// grown applies entries until there are so many peers, and says how long each took.
+func grown(t *testing.T, peers int) *machine {
+	t.Helper()
+	m := &machine{FSM: bigFSM(t), t: t, now: began}
+	m.must(bootstrap())
+	m.must(&fsm.MemberUp{ID: 1, Name: "ams"})
+	var h histogram
+	for i := 0; i < peers; i += fsm.MaxChanges {
+		h.add(m.timed(newPeers(i, min(fsm.MaxChanges, peers-i))))
+	}
+	t.Logf("grown: %.0f ns a new peer; entries of 1,000: %s", float64(h.sum)/float64(peers), &h)
+	return m
+}
+
+// churn changes the endpoints of random peers, a thousand in an entry.
+func (m *machine) churn(t *testing.T, peers int) {
+	t.Helper()
+	rnd := rand.New(rand.NewPCG(4, 4))
+	var h histogram
+	cs := make(fsm.Changes, fsm.MaxChanges)
+	for round := range 3000 {
+		ep := []netip.AddrPort{ep1, ep2}[round/1000%2]
+		for i := range cs {
+			n := rnd.IntN(peers)
+			cs[i] = fsm.Change{Address: address(n), Member: 1, Epoch: 1, V4: ep}
+		}
+		if d := m.timed(cs); round >= 1000 {
+			h.add(d)
+		}
+	}
+	t.Logf("changes: %.0f ns each; entries of 1,000: %s", float64(h.sum)/float64(h.n)/fsm.MaxChanges, &h)
+}
+
+// timed applies an entry, and returns how long that took.
+func (m *machine) timed(c fsm.Command) time.Duration {
+	m.index++
+	m.now++
+	l := &raft.Log{Index: m.index, Type: raft.LogCommand, Data: entry(m.t, c, m.now)}
+	began := time.Now()
+	r := m.Apply(l).(fsm.Response)
+	d := time.Since(began)
+	if r.Err != nil {
+		m.t.Fatal(r.Err)
+	}
+	return d
 }
 
 func load(t *testing.T, f *fsm.FSM, path string) {
@@ -91,6 +149,7 @@ type traffic struct {
 
 type histogram struct {
 	buckets [64]uint64 // by bits of ns
+	sum     time.Duration
 	worst   time.Duration
 	n       uint64
 }
@@ -102,6 +161,7 @@ func (h *histogram) add(d time.Duration) {
 	}
 	h.buckets[i]++
 	h.n++
+	h.sum += d
 	h.worst = max(h.worst, d)
 }
 
@@ -114,6 +174,11 @@ func (h *histogram) quantile(q float64) time.Duration {
 		}
 	}
 	return h.worst
+}
+
+func (h *histogram) String() string {
+	return fmt.Sprintf("p50 ≤ %v, p99 ≤ %v, p99.9 ≤ %v, worst %v (%d times)",
+		h.quantile(0.5), h.quantile(0.99), h.quantile(0.999), h.worst.Round(time.Microsecond), h.n)
 }
 
 func newTraffic(m *machine, peers int) *traffic {
@@ -182,7 +247,7 @@ func (l *traffic) phase(t *testing.T, name string, do func()) {
 	l.hist.Store(new(histogram))
 	do()
 	h := l.hist.Swap(new(histogram))
-	t.Logf("%-26s 32 lookups: p50 ≤ %v, p99 ≤ %v, p99.9 ≤ %v, worst %v (%d times)", name, h.quantile(0.5), h.quantile(0.99), h.quantile(0.999), h.worst.Round(time.Microsecond), h.n)
+	t.Logf("%-26s 32 lookups: %s", name, h)
 }
 
 func (l *traffic) freeze(t *testing.T) raft.FSMSnapshot {
