@@ -62,7 +62,7 @@ func newLogLab(t *testing.T, o labOptions) *logLab {
 		servers = append(servers, raft.Server{ID: stream.ServerID(id), Address: tr.LocalAddr()})
 		starts = append(starts, func(servers []raft.Server) *node {
 			return open(t, t.TempDir(), string(stream.ServerID(id)), func(ro *replica.Options) {
-				timing := replica.TimingFor(max(o.line.roundTrip(), time.Millisecond))
+				timing := replica.TimingFor(max(o.line.roundTrip(), 300*time.Millisecond)) // patient: the machine is busy with it
 				ro.Transport = &beatTransport{NetworkTransport: tr, beats: lab.beats}
 				ro.Bootstrap, ro.Voters = true, servers
 				ro.Heartbeat, ro.Election, ro.LeaderLease, ro.CommitTimeout = timing.Heartbeat, timing.Election, timing.Lease, timing.Commit
