@@ -91,6 +91,10 @@ soak-join: ## Kill rootctl join at random moments of joins to a real cluster, an
 soak-upgrade: ## Kill a rolling restart of a real cluster at random moments, and resume it [KILLS=50]
 	@ROOTD_UPGRADE_KILLS=$(or $(KILLS),50) $(GO) test ./cmd/rootctl -count=1 -timeout 2h -run TestRollingRestart -v
 
+.PHONY: rescue
+rescue: ## Kill a member of Alice under thousands of clients: how soon others have them, without Bob's help and with it [CLIENTS=5000] [ALONE=10m]
+	@ROOTD_RESCUE_CLIENTS=$(if $(filter file,$(origin CLIENTS)),5000,$(CLIENTS)) ROOTD_RESCUE_ALONE=$(or $(ALONE),10m) $(GO) test ./cmd/rootctl -count=1 -timeout 1h -run TestRescueForReal -v
+
 .PHONY: dist
 dist: ## Build release archives for linux, darwin and freebsd into dist/, reproducibly
 	@GO=$(GO) scripts/dist.sh

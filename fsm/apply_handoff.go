@@ -100,7 +100,7 @@ func (f *FSM) rescued(r *table.Record, h *Handoff, now uint32) bool {
 	if !ok || id != h.From || epochOf(r, h.V6) != h.Epoch || f.st.HandoffUnderWay(x) {
 		return false
 	}
-	push(r, 1+RescuePins, now)
+	push(r, RescuePushes+RescuePins, now)
 	x.At = now
 	if !prefersOnly(r) {
 		lift(x, h.V6, 3+2*RescuePins)
@@ -115,7 +115,7 @@ func push(r *table.Record, n int, now uint32) {
 	if _, fresh := gate(r, now); fresh {
 		x.Pushes = 0
 	}
-	x.Pushes += uint8(n)
+	x.Pushes += uint8(min(n, 255-int(x.Pushes)))
 }
 
 // lift sets the priority of a path that the client got by redirects. A path of the other family with a lower one is forgotten by

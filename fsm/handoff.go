@@ -38,8 +38,14 @@ const (
 	HandoffRescued HandoffStep = 5
 )
 
-// RescuePins is how many self-redirects follow a rescue: they lift the path above one that had been redirected to twice.
-const RescuePins = 2
+const (
+	// RescuePins is how many self-redirects follow a rescue: they lift the path above one that had been redirected to twice.
+	RescuePins = 2
+	// RescuePushes is how many redirects through another root a peer may have had before it came.
+	RescuePushes = 3
+	// PushesTaken is how many pushes clients take in a row. Those before 1.2.6 take fewer.
+	PushesTaken = gatePushes
+)
 
 // Times of handoffs, in seconds by the log, and what a client takes.
 const (
@@ -133,6 +139,12 @@ func (s *State) GateClosed(r *table.Record, v6 bool) bool {
 	}
 	pushes, fresh := gate(r, s.Seconds())
 	return !fresh && (h.V6 == v6 || h.Fails > 0 || pushes < 1+SelfRedirects(r, v6))
+}
+
+// PushRoom returns how many pushes the peer would take now, as far as the log knows.
+func PushRoom(r *table.Record, now uint32) int {
+	n, _ := gate(r, now)
+	return n
 }
 
 // held reports whether a handoff to the target must wait because earlier ones failed.

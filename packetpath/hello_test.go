@@ -360,7 +360,7 @@ func TestKeepWarm(t *testing.T) {
 					c.silence() // answers the ECHOs
 				}
 				n := l.count(packetpath.KeepWarmSent)
-				if every == 0 && n != 0 || every != 0 && (n < 7 || n > 9) {
+				if every == 0 && n != 0 || every != 0 && (n < 9 || n > 12) {
 					t.Errorf("%d ECHOs in 225 s", n)
 				}
 				// A client that is gone is left alone.

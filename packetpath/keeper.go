@@ -10,7 +10,8 @@ import (
 
 const (
 	keeperTick     = 100 * time.Millisecond
-	shardsPerTick  = 5 // all sessions are visited in 256/5 ticks, about 5 s
+	shardsPerTick  = 5                                     // all sessions are visited in 256/5 ticks, about 5 s
+	visitEvery     = sessionShards*100/shardsPerTick + 100 // ms
 	sessionExpiry  = 3_600_000
 	gatherCleaning = 10_000
 	disownedEvery  = 60_000
@@ -73,7 +74,8 @@ func (w *worker) disowned(s *session) bool {
 
 // keepWarm sends an ECHO on the path that relays use if it was silent for long: clients since 1.10.3 speak to a
 // root every 225 s, many NATs forget after 30. It must be an ECHO, which the client answers: a NAT need not count
-// what comes from outside. A peer that stopped answering is left alone until it speaks. The path of the other address family
+// what comes from outside. It goes out a visit early rather than late, and is repeated once at the next visit: one that gets lost
+// must not cost the mapping. A peer that stopped answering is left alone until it speaks. The path of the other address family
 // is kept warm, too, if the log has it here: introductions and handoffs need it.
 func (w *worker) keepWarm(s *session) {
 	best := s.route(w.now)
@@ -93,7 +95,12 @@ func (w *worker) keepWarm(s *session) {
 
 // cold reports whether it is time for an ECHO on a path.
 func (w *worker) cold(at *path) bool {
-	return at.missed.Load() < keepWarmPatient && w.now-max(at.heard.Load(), at.echoed.Load()) >= w.root.keepWarm.Milliseconds()
+	every, missed := w.root.keepWarm.Milliseconds(), at.missed.Load()
+	pause := max(every-visitEvery, every/2)
+	if missed == 1 {
+		pause = 0
+	}
+	return missed < keepWarmPatient && w.now-max(at.heard.Load(), at.echoed.Load()) >= pause
 }
 
 func (w *worker) warm(s *session, at *path) {

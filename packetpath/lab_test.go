@@ -41,6 +41,8 @@ type lab struct {
 	root  *packetpath.Root // of the first member
 	fsm   *fsm.FSM         // of the first member
 
+	saviours []*packetpath.Rescuer
+
 	mu    sync.Mutex // guards index and all calls of fsm.Apply
 	index uint64
 }

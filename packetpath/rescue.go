@@ -5,6 +5,7 @@ import (
 	"context"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/rootd/rootd/fsm"
@@ -20,34 +21,60 @@ import (
 // When the log says that a member is down, all members divide its peers by the same pure function of the view. Each sends
 // its share a redirect to itself, written by the root's own identity, through an endpoint of another root of the planet,
 // which relays it like any packet of any peer. When the peer comes, a redirect from the new member to itself erases
-// the dead path from the peer's table. For peers behind no NAT, or a kind one, a direct word does it as well.
+// the dead path from the peer's table. For peers behind no NAT, or a kind one, a direct word does it as well. Who was heard
+// here a moment ago, as clients are that greet all members, needs no other root at all.
+//
+// Whoever does not come is tried again, seldom, for some minutes: it may have lost its path to the other root, too. It
+// waits, and is counted. When another member dies, those whom it was to rescue fall to others.
 //
 // Whoever the alarm was false for stays with the member that took it, until steering thinks otherwise.
 const (
 	rescueTick   = 100 * time.Millisecond
-	rescueScan   = 20_000 // records between two looks at the clock
-	rescueGiveUp = 4_000  // ms after the last push
-	pinAgain     = 1_000  // ms between two redirects of a member to itself
-	settleFor    = 5_000  // ms that the log may take to show a peer that has come
+	rescueScan   = 20_000    // records between two looks at the clock
+	rescueGiveUp = 600_000   // ms after the first push
+	rescueShown  = 3_600_000 // ms for which a death is reported
+	pinAgain     = 1_000     // ms between two redirects of a member to itself
+	settleFor    = 5_000     // ms that the log may take to show a peer that has come
+	heardHere    = 20_000    // ms for which a NAT that let a peer's packet out lets ours in
+	gateReopens  = 36_000    // ms after the last push; the client says 30 s
 )
 
-// rescueTries are the times of the pushes to one peer, in ms after the first: they and the pins stay well below the eight
-// that a client takes in a row.
-var rescueTries = [...]int64{0, 1_500, 4_000}
+// rescueTries are the times of the pushes to one peer, in ms after the first. The first few and the pins stay below the eight that a
+// client takes in a row; each of the others begins a new row.
+var rescueTries = [...]int64{0, 1_500, 4_000, 40_000, 120_000, 300_000}
 
-// Rescuer rescues for one member. Run belongs to one goroutine.
+// Rescuer rescues for one member. Run belongs to one goroutine; Rescues is for any.
 type Rescuer struct {
 	w   *worker
 	via func() []netip.AddrPort
 
 	lives    map[table.MemberID]life // as the view had them when it was last looked at
+	deaths   []*Rescue               // of the last hour, the oldest first
 	waiting  []orphan                // not begun, the one to begin with last
 	pushing  [len(rescueTries)]fifo  // by how many pushes each has had, less one
 	pinning  fifo
+	patient  fifo // to be pinned when the client takes pushes again
 	settling fifo
 	steps    []fsm.Handoff
 	spare    float64 // pushes that may be sent
+	shown    atomic.Pointer[[]Rescue]
 }
+
+// Rescue is what became of this member's share of the peers of a member that died. Those that are in none of the other counts
+// wait.
+type Rescue struct {
+	Dead      table.MemberID
+	Epoch     uint16 // that ended
+	At        int64  // ms since 1970: when this member saw it
+	Peers     int    // this member's share
+	Pushed    int    // were sent a redirect, or several
+	Arrived   int    // came here
+	Elsewhere int    // were found at another member that lives
+	GivenUp   int    // did not come
+}
+
+// Waiting is how many peers are still to come.
+func (r *Rescue) Waiting() int { return r.Peers - r.Arrived - r.Elsewhere - r.GivenUp }
 
 type life struct {
 	epoch uint16
@@ -57,10 +84,13 @@ type life struct {
 // orphan is a peer whose member died.
 type orphan struct {
 	peer   vl1.Address
+	of     *Rescue
 	v4, v6 bool   // families that it had there
 	seen   uint32 // as in [table.Record]
 	since  int64  // ms, of its first push
 	due    int64  // ms, of its next step
+	last   int64  // ms, of its last push, 0: none yet
+	row    int    // pushes in a row
 	pinned int
 }
 
@@ -86,6 +116,14 @@ func (r *Root) NewRescuer(via func() []netip.AddrPort) *Rescuer {
 	return &Rescuer{w: r.newWorker(0), via: via}
 }
 
+// Rescues reports the rescues of the last hour, the latest first.
+func (c *Rescuer) Rescues() []Rescue {
+	if all := c.shown.Load(); all != nil {
+		return *all
+	}
+	return nil
+}
+
 // Run rescues until ctx ends.
 func (c *Rescuer) Run(ctx context.Context) {
 	tick := time.NewTicker(rescueTick)
@@ -99,10 +137,11 @@ func (c *Rescuer) Run(ctx context.Context) {
 		c.w.begin()
 		c.watch(ctx, c.w.root.view.State())
 		if c.w.root.fenced.Load() {
-			c.waiting, c.pinning, c.settling, c.pushing = nil, fifo{}, fifo{}, [len(rescueTries)]fifo{}
+			c.abandon()
 		}
 		c.work()
 		c.w.end()
+		c.show()
 		if len(c.steps) > 0 {
 			if c.w.root.handoffs != nil {
 				c.w.root.handoffs.OfferHandoffs(c.steps)
@@ -112,36 +151,45 @@ func (c *Rescuer) Run(ctx context.Context) {
 	}
 }
 
+// abandon leaves all orphans to others, who believe this member dead.
+func (c *Rescuer) abandon() {
+	c.waiting, c.pinning, c.patient, c.settling, c.pushing = nil, fifo{}, fifo{}, fifo{}, [len(rescueTries)]fifo{}
+	c.deaths = nil
+}
+
 // watch finds members that have just died.
 func (c *Rescuer) watch(ctx context.Context, state *fsm.State) {
 	now := make(map[table.MemberID]life, len(state.Members))
+	died := false
 	for i := range state.Members {
 		m := &state.Members[i]
 		now[m.ID] = life{m.Epoch, m.Status == fsm.StatusUp}
-		if was := c.lives[m.ID]; was.up && m.Status == fsm.StatusDown && m.ID != c.w.root.member {
-			c.collect(ctx, state, m.ID, was.epoch)
+		if was := c.lives[m.ID]; was.up && m.Status == fsm.StatusDown && m.ID != c.w.root.member && state.Settings.RescueRate > 0 {
+			c.deaths = append(c.deaths, &Rescue{Dead: m.ID, Epoch: was.epoch, At: c.w.now})
+			died = true
 		}
 	}
 	c.lives = now
+	c.deaths = slices.DeleteFunc(c.deaths, func(r *Rescue) bool { return c.w.now-r.At > rescueShown })
+	if died {
+		c.collect(ctx, state)
+	}
 }
 
-// collect takes this member's share of the peers of a dead one.
-func (c *Rescuer) collect(ctx context.Context, state *fsm.State, dead table.MemberID, epoch uint16) {
-	if state.Settings.RescueRate == 0 {
-		return
-	}
+// collect takes this member's share of the peers of those who died lately: those that the last one was to rescue are among them.
+func (c *Rescuer) collect(ctx context.Context, state *fsm.State) {
 	// Whoever the log has not heard of for longer than active peers are kept alive is not there.
 	oldest := state.Seconds() - min(state.Seconds(), uint32(2*state.Settings.KeepAlive/time.Second))
+	mine := c.mine()
 	found := 0
 	for cursor, done := uint64(0), false; !done && ctx.Err() == nil; {
 		cursor, done = state.Table().Scan(cursor, rescueScan, func(r *table.Record) {
-			o := orphan{peer: r.Address, seen: r.LastSeen}
-			o.v4 = r.V4.IsValid() && r.V4Member == dead && r.V4Epoch == epoch
-			o.v6 = r.V6.IsValid() && r.V6Member == dead && r.V6Epoch == epoch
-			if !o.v4 && !o.v6 || r.LastSeen < oldest {
+			o := c.orphan(state, r)
+			if o.of == nil || r.LastSeen < oldest || mine[r.Address] {
 				return
 			}
 			if c.w.root.rescuer(state, r, o.v4, o.v6) == c.w.root.member {
+				o.of.Peers++
 				c.waiting = append(c.waiting, o)
 				found++
 			}
@@ -152,6 +200,47 @@ func (c *Rescuer) collect(ctx context.Context, state *fsm.State, dead table.Memb
 		return cmp.Or(cmp.Compare(a.seen, b.seen), cmp.Compare(a.peer, b.peer))
 	})
 	c.w.add(RescuesBegun, found)
+}
+
+// mine are the peers that are being rescued here already.
+func (c *Rescuer) mine() map[vl1.Address]bool {
+	all := map[vl1.Address]bool{}
+	note := func(list []orphan) {
+		for i := range list {
+			all[list[i].peer] = true
+		}
+	}
+	note(c.waiting)
+	for _, q := range append(c.pushing[:], c.pinning, c.patient, c.settling) {
+		note(q.all)
+	}
+	return all
+}
+
+// orphan is a peer that was attached to a member that died lately, in one family or both, and to none that lives: of is nil for others.
+func (c *Rescuer) orphan(state *fsm.State, r *table.Record) orphan {
+	o := orphan{peer: r.Address, seen: r.LastSeen}
+	for _, d := range c.deaths {
+		if c.w.now-d.At > rescueGiveUp {
+			continue
+		}
+		if r.V4.IsValid() && r.V4Member == d.Dead && r.V4Epoch == d.Epoch {
+			o.v4, o.of = true, d
+		}
+		if r.V6.IsValid() && r.V6Member == d.Dead && r.V6Epoch == d.Epoch {
+			o.v6, o.of = true, d
+		}
+	}
+	if o.of != nil && attachedAnywhere(state, r) {
+		o.of = nil // a redirect would cost it the path that it has
+	}
+	return o
+}
+
+func attachedAnywhere(state *fsm.State, r *table.Record) bool {
+	_, ok4 := state.Attached(r, false)
+	_, ok6 := state.Attached(r, true)
+	return ok4 || ok6
 }
 
 // rescuer returns the member that takes an orphan: all must agree on it. It is the one that steering finds best, or, where nothing is
@@ -185,173 +274,13 @@ func listed(state *fsm.State, m *fsm.Member, rec *table.Record, v6 bool) bool {
 	return ok && (rec.Planet == 0 || rec.Planet >= m.PlanetOf(v6))
 }
 
-// work does what is due: pins before further pushes before first ones.
-func (c *Rescuer) work() {
-	rate := float64(c.w.root.view.State().Settings.RescueRate)
-	perTick := rate * rescueTick.Seconds()
-	c.spare = min(c.spare+perTick, 2*perTick)
-	via := c.via()
-	for o, ok := c.pinning.pop(c.w.now); ok; o, ok = c.pinning.pop(c.w.now) {
-		c.pin(o)
+// show lets others read what became of the orphans.
+func (c *Rescuer) show() {
+	all := make([]Rescue, 0, len(c.deaths))
+	for _, d := range slices.Backward(c.deaths) {
+		all = append(all, *d)
 	}
-	for o, ok := c.settling.pop(c.w.now); ok; o, ok = c.settling.pop(c.w.now) {
-		c.settle(c.w.root.view.State(), o)
+	if !slices.Equal(all, c.Rescues()) {
+		c.shown.Store(&all)
 	}
-	for try := len(c.pushing) - 1; try >= 0; try-- {
-		for o, ok := c.pushing[try].pop(c.w.now); ok; o, ok = c.pushing[try].pop(c.w.now) {
-			c.again(o, try, via)
-		}
-	}
-	for c.spare >= 1 && len(c.waiting) > 0 {
-		o := c.waiting[len(c.waiting)-1]
-		c.waiting = c.waiting[:len(c.waiting)-1]
-		o.since = c.w.now
-		c.push(o, 0, via)
-	}
-}
-
-// again looks at an orphan some time after a push.
-func (c *Rescuer) again(o orphan, try int, via []netip.AddrPort) {
-	switch {
-	case c.arrived(&o):
-		c.w.inc(Rescued)
-		c.pin(o)
-	case c.elsewhere(&o):
-		c.w.inc(RescuedElsewhere)
-	case try+1 == len(rescueTries) && c.w.now-o.since >= rescueTries[try]+rescueGiveUp:
-		c.w.inc(RescuesGivenUp)
-	case try+1 < len(rescueTries) && c.w.now-o.since >= rescueTries[try+1]:
-		c.push(o, try+1, via)
-	default:
-		o.due = c.w.now + rescueTick.Milliseconds()
-		c.pushing[try].push(o)
-	}
-}
-
-// arrived reports whether the peer has spoken to this member since its first push.
-func (c *Rescuer) arrived(o *orphan) bool {
-	s := c.w.root.sessions.get(o.peer)
-	if s == nil || s.heard.Load() < o.since {
-		return false
-	}
-	at := s.route(c.w.now)
-	return at != nil && at.heard.Load() >= o.since
-}
-
-// elsewhere reports whether the log has found the peer at a member that lives.
-func (c *Rescuer) elsewhere(o *orphan) bool {
-	var r table.Record
-	state := c.w.root.view.State()
-	if !c.w.root.view.PeerHot(o.peer, &r) {
-		return true
-	}
-	_, ok4 := state.Attached(&r, false)
-	_, ok6 := state.Attached(&r, true)
-	return ok4 || ok6
-}
-
-// push sends an orphan a redirect to this member by way of another root, and a direct word the first time.
-func (c *Rescuer) push(o orphan, try int, via []netip.AddrPort) {
-	w := c.w
-	o.due = w.now + rescueTick.Milliseconds()
-	var rec table.Record
-	if !w.root.view.Peer(o.peer, &rec) {
-		return // expired meanwhile
-	}
-	key, err := w.root.self.Agree(&rec.Key)
-	if err != nil {
-		return
-	}
-	c.spare--
-	c.pushing[try].push(o)
-	if len(via) > 0 {
-		to := via[try%len(via)]
-		if port, ok := w.root.portFor(to); ok {
-			if p := c.redirect(&o); p != nil {
-				w.sealWith(origin{addr: to, port: port}, &key, vl1.SuiteSalsa, p)
-				w.inc(RescuePushes)
-			}
-		}
-	}
-	for i, to := range [2]netip.AddrPort{rec.V4, rec.V6} {
-		if port, ok := w.root.portFor(to); ok && try == 0 && [2]bool{o.v4, o.v6}[i] {
-			w.sealWith(origin{addr: to, port: port}, &key, vl1.SuiteSalsa, w.packet(o.peer, vl1.VerbNop))
-		}
-	}
-}
-
-// redirect returns a redirect of an orphan to this member, in the families that it had at the dead one, or nil if the
-// planet does not list us there.
-func (c *Rescuer) redirect(o *orphan) vl1.Packet {
-	var paths [2]vl1.DirectPath
-	n := 0
-	for i, had := range [2]bool{o.v4, o.v6} {
-		if e := c.self(i == 1); had && e.IsValid() {
-			paths[n] = vl1.DirectPath{Flags: vl1.PathRedirect, Endpoint: e}
-			n++
-		}
-	}
-	if n == 0 {
-		return nil
-	}
-	return vl1.AppendPushDirectPaths(c.w.packet(o.peer, vl1.VerbPushDirectPaths), paths[:n]...)
-}
-
-// pin redirects a peer that has come to where it is: that erases the dead path.
-func (c *Rescuer) pin(o orphan) {
-	w := c.w
-	s := w.root.sessions.get(o.peer)
-	if s == nil {
-		return
-	}
-	for _, at := range [2]*path{live(&s.v4, w.now), live(&s.v6, w.now)} {
-		if at == nil || at.heard.Load() < o.since {
-			continue
-		}
-		to := c.self(!at.addr.Addr().Is4())
-		if !to.IsValid() {
-			continue
-		}
-		p := w.packet(o.peer, vl1.VerbPushDirectPaths)
-		p = vl1.AppendPushDirectPaths(p, vl1.DirectPath{Flags: vl1.PathRedirect, Endpoint: to})
-		p.SetHops(1) // or the peer would greet us once more
-		w.seal(at.origin, s, p)
-		w.inc(RescuePins)
-	}
-	o.due = w.now + pinAgain
-	if o.pinned++; o.pinned < fsm.RescuePins {
-		c.pinning.push(o)
-	} else {
-		o.since = w.now
-		c.settling.push(o)
-	}
-}
-
-// settle tells the log, once it has the peer here, which priority its path has now and how many pushes it had: what the next handoff
-// has to know.
-func (c *Rescuer) settle(state *fsm.State, o orphan) {
-	var r table.Record
-	if !state.Peer(o.peer, &r) {
-		return
-	}
-	told := false
-	for _, v6 := range [2]bool{false, true} {
-		if id, ok := state.Attached(&r, v6); ok && id == c.w.root.member {
-			c.steps = append(c.steps, fsm.Handoff{Address: o.peer, Step: fsm.HandoffRescued, V6: v6, From: id, Epoch: epochOf(&r, v6)})
-			told = true
-		}
-	}
-	if o.due = c.w.now + rescueTick.Milliseconds(); !told && c.w.now-o.since < settleFor {
-		c.settling.push(o)
-	}
-}
-
-// self returns the endpoint of this member that clients find in their planet.
-func (c *Rescuer) self(v6 bool) netip.AddrPort {
-	state := c.w.root.view.State()
-	if m, ok := state.Member(c.w.root.member); ok {
-		at, _ := state.PublishedEndpoint(m, v6)
-		return at
-	}
-	return netip.AddrPort{}
 }

@@ -42,9 +42,22 @@ func (l *lab) rescuers() udp.Conn {
 		done := make(chan struct{})
 		go func() { defer close(done); r.Run(ctx) }()
 		l.Cleanup(func() { cancel(); <-done })
+		l.saviours = append(l.saviours, r)
 	}
 	time.Sleep(time.Second) // they have seen all members up
 	return other
+}
+
+// rescues is what all members report about the last death.
+func (l *lab) rescues() (sum packetpath.Rescue) {
+	for _, r := range l.saviours {
+		if all := r.Rescues(); len(all) > 0 {
+			o := all[0]
+			sum.Dead, sum.Epoch, sum.At = o.Dead, o.Epoch, o.At
+			sum.Peers, sum.Pushed, sum.Arrived, sum.Elsewhere, sum.GivenUp = sum.Peers+o.Peers, sum.Pushed+o.Pushed, sum.Arrived+o.Arrived, sum.Elsewhere+o.Elsewhere, sum.GivenUp+o.GivenUp
+		}
+	}
+	return sum
 }
 
 // lose makes the log believe that a member died.
@@ -184,14 +197,21 @@ func TestRescueGivesUp(t *testing.T) {
 		l.lose(1)
 		began := time.Now()
 		var at []time.Duration
-		for p, _ := c.relayed(other, 20*time.Second); p != nil; p, _ = c.relayed(other, 20*time.Second) {
+		for p, _ := c.relayed(other, 200*time.Second); p != nil; p, _ = c.relayed(other, 200*time.Second) {
 			at = append(at, time.Since(began).Truncate(time.Second/2))
 		}
-		if fmt.Sprint(at) != "[0s 1.5s 4s]" {
+		if fmt.Sprint(at) != "[0s 1.5s 4s 40s 2m0s 5m0s]" {
 			t.Errorf("redirects after %v", at)
 		}
+		if r := l.rescues(); r.Peers != 1 || r.Pushed != 1 || r.Waiting() != 1 || r.Dead != 1 || r.Epoch != 1 {
+			t.Errorf("after eight minutes: %+v", r)
+		}
+		time.Sleep(2 * time.Minute)
 		if begun, gone := l.sum(packetpath.RescuesBegun), l.sum(packetpath.RescuesGivenUp); begun != 1 || gone != 1 {
 			t.Errorf("%d begun, %d given up", begun, gone)
+		}
+		if r := l.rescues(); r.GivenUp != 1 || r.Waiting() != 0 {
+			t.Errorf("in the end: %+v", r)
 		}
 	})
 }

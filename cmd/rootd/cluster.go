@@ -55,6 +55,7 @@ type cluster struct {
 	caller     *rpc.Caller
 	link       *link.Link
 	receiver   *packetpath.Receiver // set by wire
+	rescuer    *packetpath.Rescuer  // the same
 	raft       *raft.NetworkTransport
 	joins      *join.Server
 	servers    *replica.Membership
@@ -214,7 +215,7 @@ func (c *cluster) run(ctx context.Context) error {
 	g.Go(func() error { return c.neighbours.run(ctx) })
 	g.Go(func() error { return c.neighbours.exchangePlanets(ctx) })
 	g.Go(func() error {
-		c.m.root.NewRescuer(c.neighbours.via).Run(ctx)
+		c.rescuer.Run(ctx)
 		return nil
 	})
 	g.Go(func() error { return c.publish(ctx) })

@@ -11,8 +11,10 @@ import (
 	"github.com/rootd/rootd/transport/join"
 )
 
-// neighbourEvery is how often the endpoints of the planet's other roots are greeted.
-const neighbourEvery = 15 * time.Second
+const (
+	neighbourEvery = 15 * time.Second // the endpoints of the planet's other roots are greeted this often
+	neighbourRetry = 2 * time.Second  // while none of them is known to answer
+)
 
 // neighbours are the other roots of the planet. Nothing is shared with them: like any client, this member knows their
 // public endpoints, greets them now and then, and may have them relay a packet to a peer.
@@ -24,7 +26,11 @@ type neighbours struct {
 func (n *neighbours) run(ctx context.Context) error {
 	for {
 		n.look(ctx)
-		if !sleep(ctx, neighbourEvery) {
+		pause := neighbourEvery
+		if len(n.via()) == 0 {
+			pause = neighbourRetry
+		}
+		if !sleep(ctx, pause) {
 			return nil
 		}
 	}

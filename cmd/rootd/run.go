@@ -251,6 +251,7 @@ func (m *member) wire() error {
 	})
 	if m.cluster != nil {
 		m.cluster.receiver = m.root.NewReceiver()
+		m.cluster.rescuer = m.root.NewRescuer(m.cluster.neighbours.via)
 	}
 	return nil
 }

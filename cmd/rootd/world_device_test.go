@@ -81,7 +81,7 @@ func (w *world) device(h *host, v6 bool) *device {
 	if d.key, err = d.id.Agree(&w.identity.Key); err != nil {
 		w.Fatal(err)
 	}
-	w.place(h.city, d.addr.Addr())
+	w.place(h.city, false, d.addr.Addr())
 	if d.conn, err = w.udp.Listen(d.addr, udp.Options{}); err != nil {
 		w.Fatal(err)
 	}
@@ -184,16 +184,16 @@ func (d *device) ask(k int, about *device) {
 
 // carry notes who waits for a packet's arrival at another device.
 func (w *world) carry(id uint64, d *device) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	w.talking.Lock()
+	defer w.talking.Unlock()
 	w.carried[id] = d
 }
 
 func (w *world) arrived(id uint64) {
-	w.mu.Lock()
+	w.talking.Lock()
 	d := w.carried[id]
 	delete(w.carried, id)
-	w.mu.Unlock()
+	w.talking.Unlock()
 	if d != nil {
 		go func() { // two devices are never locked at a time
 			d.mu.Lock()
@@ -212,9 +212,9 @@ func (d *device) gather() {
 			continue
 		}
 		delete(d.open, id)
-		d.w.mu.Lock()
+		d.w.talking.Lock()
 		delete(d.w.carried, id)
-		d.w.mu.Unlock()
+		d.w.talking.Unlock()
 		d.w.truth.lose(q)
 	}
 }

@@ -73,18 +73,24 @@ func (h *host) running() *presence {
 	return h.life
 }
 
+// hostAt is the machine of the n-th member of a root.
+func hostAt(root, n int) *host {
+	return &host{
+		name: fmt.Sprintf("%s%d", string("mb"[root]), n),
+		v4:   netip.AddrFrom4([4]byte{10, byte(100 * root), byte(n), 1}), v6: netip.AddrFrom16([16]byte{0: 0xfd, 12: byte(root), 13: byte(n), 15: 1}),
+	}
+}
+
 // addMember makes a machine in a city and its member: the first one of the cluster, or one that joins with a token.
 func (w *world) addMember(city int) *host {
 	w.Helper()
 	n := len(w.hosts) + 1
-	h := &host{
-		w: w, name: fmt.Sprint("m", n), dir: filepath.Join(w.TempDir(), "0"), said: new(tail),
-		v4: netip.AddrFrom4([4]byte{10, 0, byte(n), 1}), v6: netip.AddrFrom16([16]byte{0: 0xfd, 13: byte(n), 15: 1}),
-	}
-	h.place = w.place(city, h.v4, h.v6)
+	h := hostAt(w.number, n)
+	h.w, h.dir, h.said = w, filepath.Join(w.TempDir(), "0"), new(tail)
+	h.place = w.place(city, true, h.v4, h.v6)
 	if n == 1 {
 		d, err := datadir.Create(h.dir, datadir.Options{
-			Name: h.name, Cluster: "alice", Endpoints: h.endpoints(), Identity: w.identity, Now: time.Now(),
+			Name: h.name, Cluster: w.name, Endpoints: h.endpoints(), Identity: w.identity, Planet: w.planet, Key: w.signs, Now: time.Now(),
 		})
 		if err != nil {
 			w.Fatal(err)

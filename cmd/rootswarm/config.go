@@ -72,6 +72,7 @@ type config struct {
 	quiet                  bool
 	pid                    int
 	profile                string
+	trace                  string
 }
 
 // share is a family's part of all clients.
@@ -121,6 +122,7 @@ func parseFlags(args []string, stderr io.Writer) (*config, error) {
 	fs.BoolVar(&c.json, "json", false, "print the report as JSON on stdout; the table goes to stderr")
 	fs.BoolVar(&c.quiet, "quiet", false, "no table")
 	fs.IntVar(&c.pid, "pid", 0, "report the CPU time of this `process` too, the root's")
+	fs.StringVar(&c.trace, "trace", "", "write what happens between each client and each root to this `file`: answers, redirects, which endpoint it uses; see docs/rootswarm.md")
 	fs.StringVar(&c.profile, "cpuprofile", "", "write a CPU profile of the measured part to this `file`")
 	if err := fs.Parse(args); err != nil {
 		return nil, err

@@ -40,13 +40,14 @@ const never = math.MaxInt64
 
 // traffic is what all flows share; it is set before the shards run, and phase is changed under their locks.
 type traffic struct {
-	network uint64
-	roots   map[vl1.Address]bool
-	size    int // of the largest frame, bytes
-	fresh   uint32
-	start   time.Time
-	measure bool
-	stop    bool
+	network  uint64
+	roots    map[vl1.Address]bool
+	rootList []vl1.Address // the same, in the planet's order
+	size     int           // of the largest frame, bytes
+	fresh    uint32
+	start    time.Time
+	measure  bool
+	stop     bool
 }
 
 // plan notes how many frames of a member are due, and returns when to ask again, ms.
@@ -117,6 +118,9 @@ func (s *shard) deliver(_ *client.Client, _ vl1.Address, hops uint8, b []byte) {
 
 func (s *shard) notice(c *client.Client, n client.Notice) {
 	s.count.notices[n.Kind]++
+	if s.trace != nil {
+		s.noted(c, n)
+	}
 	if m := s.members[c.Label()]; n.Kind == client.Learned && !m.online && s.traffic.roots[n.Peer] {
 		m.online = true
 		s.count.online++

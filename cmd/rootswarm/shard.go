@@ -27,27 +27,29 @@ type shard struct {
 	roots   map[netip.Addr]bool // the only addresses that blocked clients reach; nil: not blocked
 	sources []*source           // of the clients' addresses
 
-	mu      sync.Mutex // guards everything below
-	env     client.Env
-	in      []udp.Message
-	gaps    []gap // of each socket
-	maxGap  int   // rounds
-	outs    []outbox
-	members []*member
-	current *member // that is being called
-	byAddr  map[vl1.Address]*member
-	timers  timers     // what the clients do by themselves
-	flows   agenda     // the frames that they are made to send
-	base    time.Time  // Env.Now is the wall clock at base, plus what passed since on the monotonic clock
-	stamp   int64      // ns since traffic.start, of this round
-	allowed netip.Addr // the one of roots that was last sent to
-	count   counters
-	retired []client.Stats // of clients that were restarted
-	failed  error
-	due     []*member // that are about to be called
-	warmth  int       // what Client.Warm returned: a result that nobody keeps need not be computed
-	traffic *traffic
-	frame   []byte // that is being sent
+	mu        sync.Mutex // guards everything below
+	env       client.Env
+	in        []udp.Message
+	gaps      []gap // of each socket
+	maxGap    int   // rounds
+	outs      []outbox
+	members   []*member
+	current   *member // that is being called
+	byAddr    map[vl1.Address]*member
+	timers    timers     // what the clients do by themselves
+	flows     agenda     // the frames that they are made to send
+	base      time.Time  // Env.Now is the wall clock at base, plus what passed since on the monotonic clock
+	stamp     int64      // ns since traffic.start, of this round
+	allowed   netip.Addr // the one of roots that was last sent to
+	count     counters
+	retired   []client.Stats // of clients that were restarted
+	failed    error
+	due       []*member // that are about to be called
+	warmth    int       // what Client.Warm returned: a result that nobody keeps need not be computed
+	traffic   *traffic
+	trace     *trace // nil: none
+	nextTrace int64  // ms
+	frame     []byte // that is being sent
 }
 
 // member is a client of the shard. What every packet needs comes first, as in a client.Client.
@@ -62,7 +64,8 @@ type member struct {
 	shift  uint8      // by how many places socks were moved on
 	online bool
 	flow   flow
-	source int // index into shard.sources
+	source int     // index into shard.sources
+	uses   []using // with a trace: by root
 	opts   client.Options
 }
 
@@ -207,6 +210,7 @@ func (s *shard) round() error {
 	}
 	s.fire()
 	s.flushAll()
+	s.follow()
 	return s.failed
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"net/netip"
 	"time"
@@ -17,6 +18,7 @@ type swarm struct {
 	cfg     *config
 	shards  []*shard
 	traffic traffic
+	trace   *trace // nil: none
 }
 
 // newSwarm opens the sockets and makes the clients. Nothing is sent before run.
@@ -25,12 +27,17 @@ func newSwarm(cfg *config, ids []*vl1.SecretIdentity) (s *swarm, err error) {
 	defer func() {
 		if err != nil {
 			s.close()
+			_ = s.trace.close()
 		}
 	}()
 	s.traffic = traffic{network: cfg.network, fresh: uint32(cfg.fresh), size: max(cfg.frameSize, bulkSize), start: time.Now()}
 	s.traffic.roots = make(map[vl1.Address]bool)
 	for _, r := range cfg.planet.Roots {
 		s.traffic.roots[r.Identity.Address] = true
+		s.traffic.rootList = append(s.traffic.rootList, r.Identity.Address)
+	}
+	if s.trace, err = newTrace(cfg.trace); err != nil {
+		return s, err
 	}
 	if err := s.open(); err != nil {
 		return s, err
@@ -92,7 +99,7 @@ func (s *swarm) open() error {
 		}
 		sh := newShard(conns, time.Now())
 		sh.roots, sh.sources = roots, sources
-		sh.traffic = &s.traffic
+		sh.traffic, sh.trace = &s.traffic, s.trace
 		sh.frame = make([]byte, s.traffic.size)
 		s.shards = append(s.shards, sh)
 	}
@@ -135,7 +142,7 @@ func (s *swarm) run(ctx context.Context, each func(now time.Duration, c *counter
 	s.wait(context.WithoutCancel(ctx), time.Second, begin, nil)
 	stop()
 	s.close()
-	err = g.Wait()
+	err = errors.Join(g.Wait(), s.trace.close())
 
 	r := &Report{Clients: s.cfg.clients, Seconds: seconds, SwarmCPU: swarmCPU, RootCPU: rootCPU, Families: make(map[string]int), NATs: make(map[string]int)}
 	var all counters

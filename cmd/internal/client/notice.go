@@ -87,15 +87,21 @@ func (c *Client) Paths(a vl1.Address, now int64) []PathInfo {
 
 // Endpoint returns where packets to the peer go now, and whether there is such a direct path.
 func (c *Client) Endpoint(a vl1.Address, now int64) (netip.AddrPort, bool) {
+	at, _ := c.Route(a, now)
+	return at, at.IsValid()
+}
+
+// Route returns where packets to the peer go now, and when something was last heard from there, ms since 1970, 0: never.
+func (c *Client) Route(a vl1.Address, now int64) (at netip.AddrPort, heard int64) {
 	r := c.peer(a)
 	if r == nil {
-		return netip.AddrPort{}, false
+		return at, 0
 	}
 	p := r.best(now, false)
 	if p == nil {
-		return netip.AddrPort{}, false
+		return at, 0
 	}
-	return p.addr, true
+	return p.addr, p.lastIn
 }
 
 // Upstream returns the root that gets WHOIS, GATHER and relayed packets.

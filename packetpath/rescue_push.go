@@ -1,0 +1,244 @@
+package packetpath
+
+import (
+	"net/netip"
+
+	"github.com/rootd/rootd/fsm"
+	"github.com/rootd/rootd/fsm/table"
+	"github.com/rootd/rootd/packetpath/vl1"
+)
+
+// work does what is due: pins before further pushes before first ones.
+func (c *Rescuer) work() {
+	rate := float64(c.w.root.view.State().Settings.RescueRate)
+	perTick := rate * rescueTick.Seconds()
+	c.spare = min(c.spare+perTick, max(1, 2*perTick))
+	via := c.via()
+	for _, q := range [...]*fifo{&c.pinning, &c.patient} {
+		for o, ok := q.pop(c.w.now); ok; o, ok = q.pop(c.w.now) {
+			c.pin(o)
+		}
+	}
+	for o, ok := c.settling.pop(c.w.now); ok; o, ok = c.settling.pop(c.w.now) {
+		c.settle(c.w.root.view.State(), o)
+	}
+	for try := len(c.pushing) - 1; try >= 0; try-- {
+		for o, ok := c.pushing[try].pop(c.w.now); ok; o, ok = c.pushing[try].pop(c.w.now) {
+			c.again(o, try, via)
+		}
+	}
+	for c.spare >= 1 && len(c.waiting) > 0 {
+		o := c.waiting[len(c.waiting)-1]
+		c.waiting = c.waiting[:len(c.waiting)-1]
+		o.since = c.w.now
+		if c.elsewhere(&o) {
+			c.found(&o)
+			continue
+		}
+		c.push(o, 0, via)
+	}
+}
+
+// again looks at an orphan some time after a push.
+func (c *Rescuer) again(o orphan, try int, via []netip.AddrPort) {
+	switch {
+	case c.arrived(&o):
+		c.w.inc(Rescued)
+		o.of.Arrived++
+		c.pin(o)
+	case c.elsewhere(&o):
+		c.found(&o)
+	case c.w.now-o.since >= rescueGiveUp:
+		c.w.inc(RescuesGivenUp)
+		o.of.GivenUp++
+	case try+1 < len(rescueTries) && c.w.now-o.since >= rescueTries[try+1]:
+		c.push(o, try+1, via)
+	default:
+		c.wait(o, try)
+	}
+}
+
+// wait puts an orphan among those that had so many pushes. Who has had several comes late, if at all.
+func (c *Rescuer) wait(o orphan, try int) {
+	o.due = c.w.now + rescueTick.Milliseconds()
+	if try >= 2 && c.w.now-o.since > 2*rescueTries[2] {
+		o.due = c.w.now + 20*rescueTick.Milliseconds()
+	}
+	c.pushing[try].push(o)
+}
+
+func (c *Rescuer) found(o *orphan) {
+	c.w.inc(RescuedElsewhere)
+	o.of.Elsewhere++
+}
+
+// arrived reports whether the peer has spoken to this member since its first push.
+func (c *Rescuer) arrived(o *orphan) bool {
+	s := c.w.root.sessions.get(o.peer)
+	if s == nil || s.heard.Load() < o.since {
+		return false
+	}
+	at := s.route(c.w.now)
+	return at != nil && at.heard.Load() >= o.since
+}
+
+// elsewhere reports whether the log has found the peer at a member that lives, or has forgotten it.
+func (c *Rescuer) elsewhere(o *orphan) bool {
+	var r table.Record
+	return !c.w.root.view.PeerHot(o.peer, &r) || attachedAnywhere(c.w.root.view.State(), &r)
+}
+
+// push sends an orphan a redirect to this member, by way of another root unless it was heard here a moment ago, and a direct
+// word the first time.
+func (c *Rescuer) push(o orphan, try int, via []netip.AddrPort) {
+	w := c.w
+	var rec table.Record
+	if !w.root.view.Peer(o.peer, &rec) {
+		c.found(&o)
+		return
+	}
+	key, err := w.root.self.Agree(&rec.Key)
+	if err != nil {
+		c.found(&o) // nobody could speak to it
+		return
+	}
+	c.spare--
+	if c.mayPush(&o, &rec) && c.carry(&o, try, via, &key) {
+		if o.last == 0 {
+			o.of.Pushed++
+		}
+		o.last = w.now
+		o.row++
+		w.inc(RescuePushes)
+	}
+	c.wait(o, try)
+	for i, to := range [2]netip.AddrPort{rec.V4, rec.V6} {
+		if port, ok := w.root.portFor(to); ok && try == 0 && [2]bool{o.v4, o.v6}[i] {
+			w.sealWith(origin{addr: to, port: port}, &key, vl1.SuiteSalsa, w.packet(o.peer, vl1.VerbNop))
+		}
+	}
+}
+
+// mayPush reports whether the client takes a push now, and then the pins: it counts all that come in a row, also those that it
+// refuses. rec has what the log knows of earlier ones.
+func (c *Rescuer) mayPush(o *orphan, rec *table.Record) bool {
+	if c.w.now-o.last > gateReopens {
+		o.row = 0
+	}
+	if o.row == 0 {
+		o.row = fsm.PushesTaken - fsm.PushRoom(rec, c.w.root.view.State().Seconds())
+	}
+	return o.row+1+fsm.RescuePins <= fsm.PushesTaken
+}
+
+// carry sends a redirect on its way.
+func (c *Rescuer) carry(o *orphan, try int, via []netip.AddrPort, key *vl1.Key) bool {
+	w := c.w
+	if s := w.root.sessions.get(o.peer); s != nil && try == 0 {
+		if at := s.route(w.now); at != nil && w.now-at.heard.Load() < heardHere {
+			p := c.redirect(o)
+			if p != nil {
+				p.SetHops(1) // or it would greet us once more
+				w.seal(at.origin, s, p)
+			}
+			return p != nil
+		}
+	}
+	if len(via) == 0 {
+		return false
+	}
+	to := via[try%len(via)]
+	port, ok := w.root.portFor(to)
+	p := c.redirect(o)
+	if !ok || p == nil {
+		return false
+	}
+	w.sealWith(origin{addr: to, port: port}, key, vl1.SuiteSalsa, p)
+	return true
+}
+
+// redirect returns a redirect of an orphan to this member, in the families that it had at the dead one, or nil if the
+// planet does not list us there.
+func (c *Rescuer) redirect(o *orphan) vl1.Packet {
+	var paths [2]vl1.DirectPath
+	n := 0
+	for i, had := range [2]bool{o.v4, o.v6} {
+		if e := c.self(i == 1); had && e.IsValid() {
+			paths[n] = vl1.DirectPath{Flags: vl1.PathRedirect, Endpoint: e}
+			n++
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	return vl1.AppendPushDirectPaths(c.w.packet(o.peer, vl1.VerbPushDirectPaths), paths[:n]...)
+}
+
+// pin redirects a peer that has come to where it is: that erases the dead path.
+func (c *Rescuer) pin(o orphan) {
+	w := c.w
+	s := w.root.sessions.get(o.peer)
+	if s == nil {
+		return
+	}
+	if w.now-o.last > gateReopens {
+		o.row = 0
+	}
+	if o.row >= fsm.PushesTaken {
+		o.due = w.now + gateReopens + 1
+		c.patient.push(o)
+		return
+	}
+	for _, at := range [2]*path{live(&s.v4, w.now), live(&s.v6, w.now)} {
+		if at == nil || at.heard.Load() < o.since || o.row >= fsm.PushesTaken {
+			continue
+		}
+		to := c.self(!at.addr.Addr().Is4())
+		if !to.IsValid() {
+			continue
+		}
+		p := w.packet(o.peer, vl1.VerbPushDirectPaths)
+		p = vl1.AppendPushDirectPaths(p, vl1.DirectPath{Flags: vl1.PathRedirect, Endpoint: to})
+		p.SetHops(1) // or the peer would greet us once more
+		w.seal(at.origin, s, p)
+		o.last = w.now
+		o.row++
+		w.inc(RescuePins)
+	}
+	o.due = w.now + pinAgain
+	if o.pinned++; o.pinned < fsm.RescuePins {
+		c.pinning.push(o)
+	} else {
+		o.since = w.now
+		c.settling.push(o)
+	}
+}
+
+// settle tells the log, once it has the peer here, which priority its path has now and how many pushes it had: what the next handoff
+// has to know.
+func (c *Rescuer) settle(state *fsm.State, o orphan) {
+	var r table.Record
+	if !state.Peer(o.peer, &r) {
+		return
+	}
+	told := false
+	for _, v6 := range [2]bool{false, true} {
+		if id, ok := state.Attached(&r, v6); ok && id == c.w.root.member {
+			c.steps = append(c.steps, fsm.Handoff{Address: o.peer, Step: fsm.HandoffRescued, V6: v6, From: id, Epoch: epochOf(&r, v6)})
+			told = true
+		}
+	}
+	if o.due = c.w.now + rescueTick.Milliseconds(); !told && c.w.now-o.since < settleFor {
+		c.settling.push(o)
+	}
+}
+
+// self returns the endpoint of this member that clients find in their planet.
+func (c *Rescuer) self(v6 bool) netip.AddrPort {
+	state := c.w.root.view.State()
+	if m, ok := state.Member(c.w.root.member); ok {
+		at, _ := state.PublishedEndpoint(m, v6)
+		return at
+	}
+	return netip.AddrPort{}
+}
