@@ -39,8 +39,9 @@ const (
 )
 
 const (
-	// RescuePins is how many self-redirects follow a rescue: they lift the path above one that had been redirected to twice.
-	RescuePins = 2
+	// RescuePins is how many self-redirects follow a rescue, at least: they lift the path above one that had been rescued itself, a
+	// moment before, without the log's knowing.
+	RescuePins = 3
 	// RescuePushes is how many redirects through another root a peer may have had before it came.
 	RescuePushes = 3
 	// PushesTaken is how many pushes clients take in a row. Those before 1.2.6 take fewer.

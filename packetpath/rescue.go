@@ -91,6 +91,8 @@ type orphan struct {
 	due    int64  // ms, of its next step
 	last   int64  // ms, of its last push, 0: none yet
 	row    int    // pushes in a row
+	prio   uint8  // of its path to the dead member, as far as the log knows: the new one must get above it
+	pins   int    // that are needed
 	pinned int
 }
 

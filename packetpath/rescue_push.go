@@ -128,6 +128,7 @@ func (c *Rescuer) mayPush(o *orphan, rec *table.Record) bool {
 	if o.row == 0 {
 		o.row = fsm.PushesTaken - fsm.PushRoom(rec, c.w.root.view.State().Seconds())
 	}
+	o.prio = max(rec.Handoff.Prio(false), rec.Handoff.Prio(true))
 	return o.row+1+fsm.RescuePins <= fsm.PushesTaken
 }
 
@@ -205,8 +206,11 @@ func (c *Rescuer) pin(o orphan) {
 		o.row++
 		w.inc(RescuePins)
 	}
+	if o.pinned == 0 {
+		o.pins = max(fsm.RescuePins, int(o.prio-min(o.prio, 1))/2)
+	}
 	o.due = w.now + pinAgain
-	if o.pinned++; o.pinned < fsm.RescuePins {
+	if o.pinned++; o.pinned < o.pins {
 		c.pinning.push(o)
 	} else {
 		o.since = w.now

@@ -108,6 +108,7 @@ type sight struct {
 	rollout.View
 	measures  rollout.Measures
 	members   []admin.Member
+	rescues   []admin.Rescue
 	operation *admin.Operation
 	root      vl1.Identity
 	peers     int
@@ -120,7 +121,7 @@ func (c *fleetClients) look(ctx context.Context, e *env, cluster string) (*sight
 	if err != nil {
 		return nil, err
 	}
-	s := &sight{View: rollout.View{Cluster: cluster, Leader: r.members.Leader, Level: 1}, members: r.members.Members, peers: r.status.Peers.Known}
+	s := &sight{View: rollout.View{Cluster: cluster, Leader: r.members.Leader, Level: 1}, members: r.members.Members, rescues: r.members.Rescues, peers: r.status.Peers.Known}
 	if s.root, err = vl1.ParseIdentity(r.status.Identity); err != nil {
 		return nil, fmt.Errorf("cluster %s: root identity: %w", cluster, err)
 	}

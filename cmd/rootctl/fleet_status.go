@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/rootd/rootd/transport/admin"
 )
 
 func newFleet(e *env) *cobra.Command {
@@ -23,6 +25,7 @@ type clusterStatus struct {
 	Peers   int            `json:"peers"`
 	Planet  string         `json:"planet_fingerprint"`
 	Members []memberStatus `json:"members"`
+	Rescues []admin.Rescue `json:"rescues,omitzero"` // of the peers of members that died in the last hour
 }
 
 type memberStatus struct {
@@ -90,6 +93,7 @@ func newFleetStatus(e *env) *cobra.Command {
 func (s *clusterStatus) fill(seen *sight) {
 	s.Wrong = append(s.Wrong, seen.Well()...)
 	s.Leader, s.Level, s.Peers, s.Planet = seen.Leader, seen.Level, seen.peers, seen.planet
+	s.Rescues = seen.rescues
 	for _, m := range seen.View.Members {
 		s.Members = append(s.Members, memberStatus{m.Name, m.Status, m.Role, m.Version, m.Lag, m.Deaf})
 	}
@@ -129,5 +133,6 @@ func (e *env) printFleet(all []clusterStatus) {
 		if s.Leader != "" {
 			e.printf("%s: %s peers, leader %s, feature level %d\n", s.Cluster, count(s.Peers), s.Leader, s.Level)
 		}
+		e.printRescues(s.Rescues)
 	}
 }

@@ -71,12 +71,25 @@ func (e *env) printMembers(m *admin.Members) {
 			strconv.Itoa(int(o.Epoch)), applied, lag, ago(e.now(), o.LastReport))
 	}
 	t.flush()
+	e.printRescues(m.Rescues)
 	switch {
 	case m.Leader == "":
 		e.note("! no leader: nothing can be changed until a majority of voters is back")
 	case !m.Quorum:
 		e.note("! the leader %s does not hear from a majority of voters", m.Leader)
 	}
+}
+
+// printRescues says what became of the peers of members that died in the last hour.
+func (e *env) printRescues(all []admin.Rescue) {
+	for i := range all {
+		e.printf("%s\n", rescueText(&all[i], e.now()))
+	}
+}
+
+func rescueText(r *admin.Rescue, now time.Time) string {
+	return fmt.Sprintf("rescue: %s died %s with %s: %s here, %s elsewhere, %s wait, %s given up", r.Member, ago(now, r.At), plural(r.Peers, "peer", "peers"),
+		count(r.Arrived), count(r.Elsewhere), count(r.Waiting), count(r.GivenUp))
 }
 
 // statusText is a member's status, and whether it drains.

@@ -135,6 +135,7 @@ func newCluster(ctx context.Context, m *member, s *clusterSockets) (*cluster, er
 	})
 	c.server.Handle(callHealth, c.handleHealth)
 	c.server.Handle(callHeard, c.handleHeard)
+	c.server.Handle(callRescues, c.handleRescues)
 	c.server.Handle(callChange, c.handleChange)
 	c.server.Handle(callDrain, c.handleDrain)
 	c.server.Handle(callProbe, c.handleProbe)

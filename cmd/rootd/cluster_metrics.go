@@ -36,6 +36,9 @@ func clusterMetrics() []memberMetric {
 		return one(yes(m.fenced.Load()))
 	})
 
+	port("rescue_waiting_peers", gauge, "Peers of dead members that this one is still to bring here: by another try, or by themselves.", nil, func(c *cluster) []sample {
+		return one(float64(c.waiting()))
+	})
 	port("state_hash_mismatch", gauge, "1 if the state here differs from the leader's at the same index; rootctl status says where.", nil, func(c *cluster) []sample {
 		return one(yes(c.comparer.latest.Load().differs()))
 	})

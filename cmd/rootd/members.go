@@ -39,7 +39,7 @@ func changed(what string, r fsm.Response, err error) error {
 }
 
 // Members implements [admin.Membership].
-func (s source) Members(context.Context) (*admin.Members, error) {
+func (s source) Members(ctx context.Context) (*admin.Members, error) {
 	m := s.m
 	state, raft := m.fsm.View().State(), m.replica.Stats()
 	all := &admin.Members{
@@ -47,6 +47,9 @@ func (s source) Members(context.Context) (*admin.Members, error) {
 		Self: uint16(m.id), Quorum: raft.LeaderID != "", MaxVoters: state.Settings.Voters, Time: time.UnixMilli(state.Time),
 	}
 	all.Members = s.members(state)
+	if m.cluster != nil {
+		all.Rescues = m.cluster.rescues(ctx)
+	}
 	for _, r := range state.Removed {
 		all.Removed = append(all.Removed, admin.Former{ID: uint16(r.ID), Name: r.Name, At: time.UnixMilli(r.At)})
 	}

@@ -66,6 +66,20 @@ type Members struct {
 	Time        time.Time `json:"time"`         // the log's, to compare reports with
 	Members     []Member  `json:"members"`      // ascending by ID
 	Removed     []Former  `json:"removed,omitzero"`
+	Rescues     []Rescue  `json:"rescues,omitzero"` // of the peers of members that died in the last hour, the latest first
+}
+
+// Rescue is what became of the peers of a member that died. They were sent redirects by way of another root.
+type Rescue struct {
+	Member    string    `json:"member"`
+	Epoch     uint16    `json:"epoch"` // that ended
+	At        time.Time `json:"at"`
+	Peers     int       `json:"peers"`     // that were there, active, and nowhere else
+	Pushed    int       `json:"pushed"`    // were redirected
+	Arrived   int       `json:"arrived"`   // came to the member that redirected them
+	Elsewhere int       `json:"elsewhere"` // were found at another member, or forgotten
+	Waiting   int       `json:"waiting"`   // are still tried
+	GivenUp   int       `json:"given_up"`  // did not come
 }
 
 // Roles of a member in the log's replication.
