@@ -25,9 +25,9 @@ func everySecond(i int) bool { return i%2 == 0 }
 // A member of Alice dies. Members and clients are on three continents, and one of a hundred packets is lost.
 func TestRescueFarAway(t *testing.T) {
 	for seed := range *rescueSeeds {
-		n := 45
+		n, calm := 45, 10*time.Minute // until steering has nothing more to do
 		if testing.Short() {
-			n = 18
+			n, calm = 18, time.Minute
 		}
 		inFleet(t, seed, []int{0, 1, 2}, []int{0, 1, 2}, n, func(f *fleet) {
 			f.setLoss(0.01)
@@ -37,7 +37,7 @@ func TestRescueFarAway(t *testing.T) {
 			}
 			f.set("steering", "on")
 			f.come(n, families, 3, everySecond)
-			time.Sleep(10 * time.Minute)
+			time.Sleep(calm)
 			f.set("steering", "off") // or others are pushed, too
 			dead := f.followers()[0]
 			l := f.lose((*host).kill, dead)
@@ -104,6 +104,9 @@ func TestRescueOfManyDeaths(t *testing.T) {
 		"two of five, one leads": {5, func(f *fleet) []*host { return []*host{f.followers()[0], f.leader().host} }},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if *rescueSeeds == 1 && c.members == 5 && name != "two of five, one leads" {
+				t.Skip("the other one of its kind is enough")
+			}
 			inFleet(t, 1, make([]int, c.members), []int{0, 0}, 30, func(f *fleet) {
 				f.set("steering", "off")
 				f.come(30, families, 1, nobody)
