@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"errors"
+	"fmt"
 	"iter"
 	"maps"
 	"slices"
@@ -75,8 +76,11 @@ func Compare(a, b *Archive, yield func(*PeerDiff) error) (*Diff, error) {
 			y = next.next()
 		}
 	}
-	if err := errors.Join(old.err, next.err); err != nil {
-		return nil, err
+	if old.err != nil {
+		return nil, fmt.Errorf("the old one: %w", old.err)
+	}
+	if next.err != nil {
+		return nil, fmt.Errorf("the new one: %w", next.err)
 	}
 	d.Old, d.New = old.state, next.state
 	d.Same = a.meta.StateHash == b.meta.StateHash && a.meta.Index == b.meta.Index

@@ -82,7 +82,7 @@ func (t *tarReader) next() (name string, size int64, err error) {
 	}
 	h, err := tar.NewReader(bytes.NewReader(t.block[:])).Next()
 	if err != nil {
-		return "", 0, damaged("the header of an entry is none")
+		return "", 0, damaged("the header of an entry is not readable")
 	}
 	if !t.started {
 		t.started, t.created = true, h.ModTime

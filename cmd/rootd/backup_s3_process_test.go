@@ -104,7 +104,7 @@ func (b *bucket) startServer(t *testing.T, binary string) http.Handler {
 	}
 	addr := l.Addr().String()
 	_ = l.Close()
-	cmd := exec.Command(binary, "--port", addr, "--access", b.access, "--secret", b.secret, "posix", "--nometa", t.TempDir())
+	cmd := exec.Command(binary, "--port", addr, "--access", b.access, "--secret", b.secret, "posix", "--sidecar", t.TempDir(), t.TempDir())
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -44,7 +45,7 @@ func TestRestoreScale(t *testing.T) {
 	if err := os.WriteFile(passphrase, []byte("correct horse\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	run := func(what string, args ...string) {
+	run := func(what string, args ...string) string {
 		t.Helper()
 		began := time.Now()
 		p := procs.StartTest(t, procs.Command{Path: b.rootctl(), Args: args})
@@ -52,6 +53,7 @@ func TestRestoreScale(t *testing.T) {
 			t.Fatalf("%s: exit code %d, %v", what, code, err)
 		}
 		t.Logf("%s: %.1f s\n%s", what, time.Since(began).Seconds(), p.Output())
+		return p.Output()
 	}
 	run("save", "snapshot", "save", archive, "--data-dir", old.DataDir, "--passphrase-file", passphrase)
 	if fi, err := os.Stat(archive); err == nil {
@@ -85,8 +87,11 @@ func TestRestoreScale(t *testing.T) {
 	m := procs.MemberTest(t, b.rootd())
 	m.DataDir, m.UDP = filepath.Join(t.TempDir(), "new"), old.UDP // the one old endpoint that answers again
 	f.members = append(f.members, m)
-	run("init --from", "init", "--from", archive, "--passphrase-file", passphrase, "--name", "r1", "--endpoint", m.UDP.String(),
+	founded := run("init --from", "init", "--from", archive, "--passphrase-file", passphrase, "--name", "r1", "--endpoint", m.UDP.String(),
 		"--address", m.Cluster.String(), "--data-dir", m.DataDir, "--yes")
+	if !strings.Contains(founded, saved) {
+		t.Errorf("the contents of the archive are %s", saved)
+	}
 	f.start(3)
 	if err := m.WaitReady(longDeadline(t)); err != nil {
 		t.Fatal(err)
@@ -110,7 +115,6 @@ func TestRestoreScale(t *testing.T) {
 	again := filepath.Join(t.TempDir(), "again.rootd-snapshot")
 	run("save again", "snapshot", "save", again, "--data-dir", m.DataDir, "--no-secrets")
 	run("compare", "snapshot", "diff", archive, again, "--limit", "5")
-	t.Logf("contents of the archive: %s; before the swarm came: %s", saved, before)
 }
 
 // populate makes the data directory of a member that knows peers.

@@ -25,7 +25,7 @@ type crowd struct {
 }
 
 // patience is for how long the last client may look for a root: one that speaks to it rarely needs ten minutes and more to give a path up.
-const crowdPatience = 20 * time.Minute
+const crowdPatience = 30 * time.Minute
 
 // swarm starts clients of several families, half of them known to send frames to each other by way of the members, and waits until all are online.
 func (f *fleet) swarm(b binaries) *crowd {
