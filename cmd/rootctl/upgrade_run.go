@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/rootd/rootd/cmd/internal/rollout"
@@ -53,6 +54,7 @@ type rollOptions struct {
 const (
 	lineBegin = "begin "
 	lineDone  = "done "
+	lineBack  = "taken back "
 )
 
 func (e *env) roll(ctx context.Context, o rollOptions) error {
@@ -185,6 +187,11 @@ func (r *rolling) read(s *sight, id string) {
 		if name, ok := strings.CutPrefix(l.Text, lineDone); ok {
 			name, _, _ = strings.Cut(name, " ")
 			r.done[name] = true
+		}
+		if name, ok := strings.CutPrefix(l.Text, lineBack); ok { // as if it had not been touched
+			name, _, _ = strings.Cut(name, " ")
+			delete(r.done, name)
+			r.begun = slices.DeleteFunc(r.begun, func(b string) bool { return b == name })
 		}
 	}
 }
@@ -370,7 +377,9 @@ func (r *rolling) begin(ctx context.Context, seen []*sight) error {
 			kind = s.operation.Kind
 		}
 		err := r.step(ctx, s.Cluster, admin.OperationStep{Phase: admin.PhaseBegin, Kind: kind, By: by, Text: fmt.Sprintf("%s, feature level %d", r.o.kind, s.Level)})
-		if err != nil {
+		if errors.Is(err, admin.ErrRefused) {
+			return &userError{what: "cluster " + s.Cluster, err: err, hint: "see rootctl upgrade history; --resume goes on with what was interrupted"}
+		} else if err != nil {
 			return err
 		}
 	}
@@ -442,6 +451,8 @@ func (r *rolling) command(ctx context.Context, args []string) error {
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
 	cmd.WaitDelay = time.Second // what it left running may hold its output open
+	// Ctrl-C is for this program, which then lets the command end: it must not reach the command through the terminal.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Run(); err != nil && !errors.Is(err, exec.ErrWaitDelay) {
 		text := strings.TrimSpace(said.String())
 		if len(text) > 300 {

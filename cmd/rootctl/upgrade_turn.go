@@ -57,7 +57,7 @@ func (r *rolling) turn(ctx context.Context, t rollout.Turn) error {
 	}
 	done := lineDone
 	if r.o.kind == "rollback" {
-		done = "taken back "
+		done = lineBack
 	}
 	if err := r.tell(ctx, t.Cluster, "%s%s %s", done, name, back.Version); err != nil {
 		return err
