@@ -18,8 +18,13 @@ func TestReadHistory(t *testing.T) {
 		{"begin a/m1 0.4.0|done a/m1 0.5.0|begin a/m2 0.4.0|begin a/m2 0.5.0|taken back a/m2 0.4.0", "a/m1", "a/m1"},
 		{"begin a/m1 0.4.0|done a/m1 0.5.0|begin a/m1 0.5.0|taken back a/m1 0.4.0", "", ""},
 		{"begin a/m1 0.4.0|done a/m1 0.5.0|begin a/m1 0.5.0|taken back a/m1 0.4.0|begin a/m1 0.4.0", "a/m1", ""},
+		{"begin a/m1 0.4.0|done a/m1 0.5.0|begin a/m1 0.5.0", "a/m1 a/m1", ""},
+		{"rollback, feature level 1|takes back before|begin b/m1 0.5.0|taken back b/m1 0.4.0|begin b/m2 0.5.0", "b/m2 b/m2", ""},
 	} {
 		s := &sight{operation: &admin.Operation{History: []admin.OperationLine{{ID: "other", Text: "begin a/m9 0.3.0"}}}}
+		for _, line := range []string{"upgrade, feature level 7", "begin b/m1 0.4.0", "done b/m1 0.5.0", "begin b/m2 0.4.0", "done b/m2 0.5.0"} {
+			s.operation.History = append(s.operation.History, admin.OperationLine{ID: "before", Text: line})
+		}
 		for line := range strings.SplitSeq(c.history, "|") {
 			s.operation.History = append(s.operation.History, admin.OperationLine{ID: "this", Text: line})
 		}

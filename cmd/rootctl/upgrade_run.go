@@ -14,6 +14,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -30,6 +31,7 @@ type rolling struct {
 	clients *fleetClients
 	chosen  []rollout.Cluster
 	id      string
+	of      string   // the ID of the upgrade that had ended, and that this rollback takes back; else ""
 	begun   []string // CLUSTER/MEMBER, of this operation, in order
 	done    map[string]bool
 	levels  map[string]int // feature level of each cluster when it began
@@ -55,6 +57,7 @@ const (
 	lineBegin = "begin "
 	lineDone  = "done "
 	lineBack  = "taken back "
+	lineOf    = "takes back "
 )
 
 func (e *env) roll(ctx context.Context, o rollOptions) error {
@@ -140,7 +143,8 @@ func (r *rolling) find(seen []*sight) error {
 		// What ended last is taken back.
 		for _, s := range seen {
 			if s.operation.ID != "" && s.operation.Kind == "upgrade" {
-				r.read(s, s.operation.ID)
+				r.of = s.operation.ID
+				r.read(s, r.of)
 			}
 		}
 		if len(r.begun) == 0 {
@@ -175,14 +179,16 @@ func (r *rolling) read(s *sight, id string) {
 		if l.ID != id {
 			continue
 		}
-		var kind string
-		var level int
-		if n, _ := fmt.Sscanf(l.Text, "%s feature level %d", &kind, &level); n == 2 && r.levels[s.Cluster] == 0 {
-			r.levels[s.Cluster] = level
+		if of, ok := strings.CutPrefix(l.Text, lineOf); ok { // what that did, this one goes on from
+			r.read(s, of)
+		}
+		if _, text, ok := strings.Cut(l.Text, ", feature level "); ok && r.levels[s.Cluster] == 0 {
+			r.levels[s.Cluster], _ = strconv.Atoi(text)
 		}
 		if name, ok := strings.CutPrefix(l.Text, lineBegin); ok {
 			name, _, _ = strings.Cut(name, " ")
 			r.begun = append(r.begun, name)
+			delete(r.done, name)
 		}
 		if name, ok := strings.CutPrefix(l.Text, lineDone); ok {
 			name, _, _ = strings.Cut(name, " ")
@@ -379,7 +385,11 @@ func (r *rolling) begin(ctx context.Context, seen []*sight) error {
 		err := r.step(ctx, s.Cluster, admin.OperationStep{Phase: admin.PhaseBegin, Kind: kind, By: by, Text: fmt.Sprintf("%s, feature level %d", r.o.kind, s.Level)})
 		if errors.Is(err, admin.ErrRefused) {
 			return &userError{what: "cluster " + s.Cluster, err: err, hint: "see rootctl upgrade history; --resume goes on with what was interrupted"}
-		} else if err != nil {
+		}
+		if err == nil && r.of != "" {
+			err = r.tell(ctx, s.Cluster, "%s%s", lineOf, r.of)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -3,17 +3,23 @@ package main
 import (
 	"context"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"time"
 
 	"github.com/rootd/rootd/fsm"
+	"github.com/rootd/rootd/fsm/replica"
 	"github.com/rootd/rootd/transport/admin"
 )
 
 var _ admin.Operations = source{}
 
-// Operation implements [admin.Operations].
-func (s source) Operation(context.Context) (*admin.Operation, error) {
+// operationWait is how long a member that is asked for the operation waits for what the leader's log has.
+const operationWait = 3 * time.Second
+
+// Operation implements [admin.Operations]. A tool decides by it what it does next, so it is as new as the leader's log, if there is one.
+func (s source) Operation(ctx context.Context) (*admin.Operation, error) {
+	s.m.catchUp(ctx)
 	state := s.m.fsm.View().State()
 	o := &state.Operation
 	a := &admin.Operation{History: []admin.OperationLine{}}
@@ -25,6 +31,26 @@ func (s source) Operation(context.Context) (*admin.Operation, error) {
 		a.History = append(a.History, admin.OperationLine{ID: hex.EncodeToString(l.ID[:]), At: millis(l.At), Text: l.Text})
 	}
 	return a, nil
+}
+
+// catchUp waits until this member has applied what is in the leader's log now, but not for long.
+func (m *member) catchUp(ctx context.Context) {
+	if m.cluster == nil || m.replica.IsLeader() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, operationWait)
+	defer cancel()
+	b, err := m.cluster.callLeader(ctx, callStats, nil)
+	var leader replica.ServerStats
+	if err == nil {
+		err = json.Unmarshal(b, &leader)
+	}
+	if err == nil {
+		err = m.replica.WaitApplied(ctx, leader.LastIndex)
+	}
+	if err != nil {
+		m.log.Debug("not caught up with the leader", "error", err)
+	}
 }
 
 // Operate implements [admin.Operations].
