@@ -56,6 +56,7 @@ func newRestart(e *env) *cobra.Command {
 		},
 	}
 	rollFlags(c, &o)
+	c.Flags().Bool("rolling", true, "one member after the other; there is no other way")
 	c.MarkFlagsMutuallyExclusive("resume", "abandon")
 	return c
 }

@@ -260,7 +260,7 @@ func (h *hands) stops(fleet string) {
 	h.broken, h.turns = "m2", nil
 	h.mu.Unlock()
 	code, out := h.run(0, "upgrade", "--fleet", fleet, "--yes", "--canary", "m2", "--save", h.dir)
-	if code != 1 || !strings.Contains(out, "stopped at member m2 of alice") || !strings.Contains(out, "hint: the other members serve; mend what is wrong and --resume, or --rollback") {
+	if code != 1 || !strings.Contains(out, "stopped at member m2 of alice") || !strings.Contains(out, "hint: the other members serve; when it is mended, --resume goes on, --rollback takes it back") {
 		h.Fatalf("exit code %d:\n%s", code, out)
 	}
 	archives, err := filepath.Glob(filepath.Join(h.dir, "alice-*.rootd"))
