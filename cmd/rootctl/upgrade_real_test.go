@@ -44,7 +44,7 @@ func (h *hands) fleet(patience string) string {
 	for _, m := range h.members {
 		sockets = append(sockets, strconv.Quote(m.Socket()))
 	}
-	text := fmt.Sprintf("[rollout]\nsettle = \"100ms\"\npatience = %q\n\n[[cluster]]\nname = \"alice\"\nadmin = [%s]\n", patience, strings.Join(sockets, ", "))
+	text := fmt.Sprintf("[rollout]\nsettle = \"100ms\"\nmax_elections = 20 # the machine is busy\nmax_slower = \"2s\"\npatience = %q\n\n[[cluster]]\nname = \"alice\"\nadmin = [%s]\n", patience, strings.Join(sockets, ", "))
 	for _, kind := range []string{"restart", "upgrade", "rollback"} {
 		text += fmt.Sprintf("%s = [\"sh\", \"-c\", '''%s''', %q, \"{member}\", %q]\n", kind, askHands, h.dir, kind)
 	}

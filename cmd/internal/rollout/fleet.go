@@ -28,7 +28,7 @@ type Pace struct {
 	Drain    time.Duration `toml:"drain"`    // the longest that a member hands off its peers before it is stopped; 2m
 
 	MaxLostPeers float64 `toml:"max_lost_peers"` // gate: share of the active peers that may be gone; 0.05
-	MaxElections int     `toml:"max_elections"`  // gate: changes of leader that the leader's turn may cost; 1
+	MaxElections int     `toml:"max_elections"`  // gate: changes of leader that the leader's turn may cost, and one fewer another's; 1
 
 	MaxSlower time.Duration `toml:"max_slower"` // gate: how much longer than twice before an endpoint may take to answer a HELLO; 20ms
 }
@@ -110,6 +110,9 @@ func (f *Fleet) check() (wrong []string) {
 	p := f.Rollout
 	if p.Settle < 0 || p.Bake < 0 || p.Patience < 0 || p.Drain < 0 || p.MaxSlower < 0 {
 		wrong = append(wrong, "rollout: a duration is negative")
+	}
+	if p.MaxElections < 0 {
+		wrong = append(wrong, "rollout.max_elections: negative")
 	}
 	if p.MaxLostPeers < 0 || p.MaxLostPeers > 1 {
 		wrong = append(wrong, "rollout.max_lost_peers: not between 0 and 1")

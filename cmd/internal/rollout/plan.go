@@ -159,9 +159,9 @@ func (p Pace) Gate(before, after Measures, leader bool) (why []string) {
 	if lost := before.Peers - after.Peers; before.Peers > 0 && float64(lost) > p.MaxLostPeers*float64(before.Peers)+2 {
 		why = append(why, fmt.Sprintf("%d of %d peers are gone (more than %.0f %%)", lost, before.Peers, 100*p.MaxLostPeers))
 	}
-	allowed := uint64(0)
-	if leader {
-		allowed = uint64(p.MaxElections)
+	allowed := uint64(p.MaxElections)
+	if !leader {
+		allowed-- // at least 1, see withDefaults
 	}
 	if e := after.Term - min(before.Term, after.Term); e > allowed {
 		why = append(why, fmt.Sprintf("%d elections, at most %d expected", e, allowed))
