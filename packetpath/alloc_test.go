@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -40,7 +41,9 @@ type bench struct {
 	echo  vl1.Packet
 	whois vl1.Packet
 	frame vl1.Packet // from the first to the second
+	first vl1.Packet // HELLO of the second, which the log knows
 	plain []byte
+	batch [batchSize]udp.Message
 }
 
 func newBench(tb testing.TB) *bench {
@@ -62,11 +65,19 @@ func newBench(tb testing.TB) *bench {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	entry, err := fsm.Encode(fsm.Changes{{Address: ids[2].Address, Key: ids[2].Key, HasKey: true}})
-	if err != nil {
-		tb.Fatal(err)
+	for i, c := range []fsm.Command{
+		&fsm.Bootstrap{ID: [16]byte{1}, Name: "x", Root: ids[0].Identity, Created: 1},
+		fsm.Changes{{Address: ids[2].Address, Key: ids[2].Key, HasKey: true}},
+	} {
+		entry, err := fsm.Encode(c)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		fsm.Stamp(entry, 1_700_000_000_000)
+		if resp := machine.Apply(&raft.Log{Index: uint64(i + 1), Type: raft.LogCommand, Data: entry}).(fsm.Response); resp.Err != nil {
+			tb.Fatal(resp.Err)
+		}
 	}
-	machine.Apply(&raft.Log{Index: 1, Type: raft.LogCommand, Data: entry})
 
 	limits := DefaultLimits()
 	limits.HelloRate, limits.HelloBurst = 1e9, 1e9
@@ -96,6 +107,9 @@ func newBench(tb testing.TB) *bench {
 		s.sighted.Store(1 << 60)
 		s.version.Store(packVersion(12, 1, 14, 0))
 		if i > 0 {
+			h := vl1.Hello{Protocol: 12, Major: 1, Minor: 14, Identity: ids[2].Identity, SentTo: addr}
+			b.first = vl1.AppendHello(vl1.NewPacket(nil, 2, ids[0].Address, ids[2].Address, vl1.VerbHello), &h, &key)
+			vl1.Armor(b.first, &key, vl1.SuitePoly1305)
 			continue
 		}
 		h := vl1.Hello{Protocol: 12, Major: 1, Minor: 14, Identity: ids[1].Identity, SentTo: addr}
@@ -115,6 +129,10 @@ func newBench(tb testing.TB) *bench {
 func (b *bench) give(p vl1.Packet) int {
 	before := b.w.n[Sent]
 	b.w.now += 2000 // past the limits per endpoint
+	for i := range b.batch {
+		b.batch[i] = udp.Message{Buf: p, N: len(p), Addr: b.froms[0].addr}
+	}
+	b.w.foresee(b.batch[:])
 	for range batchSize {
 		c := b.plain[:copy(b.plain, p)]
 		b.w.now += helloPathEvery
@@ -169,6 +187,35 @@ func BenchmarkPacket(b *testing.B) {
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/batchSize, "ns/packet")
 		})
 	}
+}
+
+// The first HELLO of a peer that the log knows, turn about with the key agreement that it needs: medians.
+func BenchmarkFirstHello(b *testing.B) {
+	l := newBench(b)
+	r := l.w.root
+	s := r.sessions.get(l.first.Source())
+	var hello, agreement []time.Duration
+	for b.Loop() {
+		begin := time.Now()
+		r.sessions.remove(r.sessions.get(s.id.Address))
+		l.w.budget = len(l.first)
+		l.w.newcomer(l.plain[:copy(l.plain, l.first)], l.froms[1])
+		l.w.end()
+		middle := time.Now()
+		if _, err := r.self.Agree(&s.id.Key); err != nil {
+			b.Fatal(err)
+		}
+		hello, agreement = append(hello, middle.Sub(begin)), append(agreement, time.Since(middle))
+	}
+	if r.sessions.get(s.id.Address) == nil {
+		b.Fatal("it was not admitted")
+	}
+	slices.Sort(hello)
+	slices.Sort(agreement)
+	h, a := float64(hello[len(hello)/2]), float64(agreement[len(agreement)/2])
+	b.ReportMetric(h, "ns/hello")
+	b.ReportMetric(a, "ns/agreement")
+	b.ReportMetric(h/a, "ratio")
 }
 
 type noLink struct{}

@@ -9,7 +9,8 @@
 //
 // A [Root] runs four kinds of goroutine, all started and awaited by [Root.Run]:
 //
-//   - a reader for each socket: one batch in, all its replies and relays out, then the next batch;
+//   - a reader for each socket: one batch in, the memory that its packets will need asked for all at once (foresee.go),
+//     all its replies and relays out, then the next batch;
 //   - newcomer workers: everything that costs more than a packet may (key agreement, the memory-hard hash),
 //     fed through two bounded queues, known peers first;
 //   - one keeper: keep-warm, expiry of sessions and multicast state, and the book of measured round trips, which it fills

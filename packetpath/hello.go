@@ -83,7 +83,7 @@ func (w *worker) authenticHello(s *session, at *path, p vl1.Packet, from origin)
 			ok.Worlds = w.worldsFor(s, &h, state)
 		} else if worlds := w.worldsFor(s, &h, state); worlds != nil {
 			s.mu.Lock()
-			at.hello = pendingHello{id: p.ID(), clock: h.Clock, at: w.now, worlds: worlds}
+			at.hello = &pendingHello{id: p.ID(), clock: h.Clock, at: w.now, worlds: worlds}
 			s.mu.Unlock()
 		}
 	}
@@ -122,9 +122,9 @@ func (w *worker) okHello(protocol uint8, clock uint64, seen netip.AddrPort) vl1.
 func (w *worker) lateWorlds(s *session, at *path) {
 	s.mu.Lock()
 	h := at.hello
-	at.hello = pendingHello{}
+	at.hello = nil
 	s.mu.Unlock()
-	if h.id == 0 || w.now-h.at > lateWorldsMax {
+	if h == nil || w.now-h.at > lateWorldsMax {
 		return
 	}
 	protocol, _, _, _ := unpackVersion(s.version.Load())

@@ -104,9 +104,13 @@ func NewEndpointLimiter(slots int, rate float64, burst int) *EndpointLimiter {
 
 // Take takes n tokens of the endpoint a.
 func (l *EndpointLimiter) Take(a netip.AddrPort, now int64, n int) bool {
+	return l.bucket(a).Take(now, n, l.rate, l.burst)
+}
+
+func (l *EndpointLimiter) bucket(a netip.AddrPort) *Bucket {
 	b := a.Addr().As16()
 	key := [3]uint64{binary.NativeEndian.Uint64(b[:8]), binary.NativeEndian.Uint64(b[8:]), uint64(a.Port())}
-	return l.take(maphash.Comparable(l.seed, key), now, n)
+	return &l.slots[maphash.Comparable(l.seed, key)>>l.shift]
 }
 
 // PairTable remembers when something was last done for two peers, in whatever order they are named.

@@ -35,19 +35,19 @@ type path struct {
 	echoID    atomic.Uint64 // packet ID of that ECHO, as it was on the wire; 0 once answered
 	earlier   atomic.Int64  // the same of the ECHO before, if it was not answered when the next one was sent (see askAgain)
 	earlierID atomic.Uint64
-	doubts    atomic.Int32 // ECHO that were not answered when another member claimed the peer
 	kept      atomic.Int64 // ms, last packet of the kind that clients send on paths that they keep (see keeps)
-	missed    atomic.Int32 // keep-warm ECHOs unanswered in a row
 	rtt       atomic.Int64 // ms, of the last answered ECHO; 0 unknown
+	doubts    atomic.Int32 // ECHO that were not answered when another member claimed the peer
+	missed    atomic.Int32 // keep-warm ECHOs unanswered in a row
 	confirmed atomic.Bool  // an ECHO was answered from here
 
-	hello pendingHello // guarded by session.mu
+	hello *pendingHello // guarded by session.mu; nil: none
 }
 
 // pendingHello remembers a HELLO that was answered without the worlds its sender lacks, because the path was
 // not confirmed yet; they follow when it is.
 type pendingHello struct {
-	id     uint64 // packet ID; 0 none
+	id     uint64 // packet ID
 	clock  uint64 // the client's
 	at     int64  // ms, ours
 	worlds []byte
@@ -59,13 +59,18 @@ type pendingHello struct {
 // id and key never change. best, v4 and v6 point to the paths that relays and introductions use and are read
 // without a lock; they are written under mu, but for best, which any worker may move between v4 and v6.
 type session struct {
+	// What relays need comes first.
+	best, v4, v6 atomic.Pointer[path]
+	relay        Bucket       // bytes relayed to the peer
+	heard        atomic.Int64 // ms, last authentic packet by any way
+	// main is the path that has the client's priority, by family, if known: that on whose socket it was redirected. Relays and
+	// redirects use it rather than those of its other sockets.
+	main [2]atomic.Pointer[path]
+
 	id  vl1.Identity
 	key vl1.Key
 
-	best, v4, v6 atomic.Pointer[path]
-
 	probe   atomic.Bool   // it is no client: see probeProtocol
-	heard   atomic.Int64  // ms, last authentic packet by any way
 	sighted atomic.Int64  // ms, last sighting offered
 	worlds  atomic.Int64  // ms, last time a world was sent
 	version atomic.Uint64 // protocol<<32 | major<<24 | minor<<16 | revision
@@ -75,7 +80,6 @@ type session struct {
 	echoes  Bucket
 	gathers Bucket
 	meets   Bucket       // pairs introduced because the peer sent to the other
-	relay   Bucket       // bytes relayed to the peer
 	claimed atomic.Int64 // ms, last time another member was asked to let the peer go
 	asked   atomic.Int64 // ms, last time it was considered for a probe by another member
 	checked atomic.Int64 // ms, last time the log was asked whether the identity still holds the address
@@ -84,9 +88,6 @@ type session struct {
 	waits      atomic.Bool     // the mover looks at it again and again
 	considered atomic.Int64    // ms, when it is next looked at whether the peer should be elsewhere
 	leaving    [2]leaving      // by family
-	// main is the path that has the client's priority, by family, if known: that on whose socket it was redirected. Relays and
-	// redirects use it rather than those of its other sockets.
-	main [2]atomic.Pointer[path]
 
 	mu     sync.Mutex // guards the following fields
 	paths  []*path

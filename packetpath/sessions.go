@@ -50,6 +50,13 @@ func hashAddress(a vl1.Address) uint64 {
 	return x ^ x>>29
 }
 
+// home returns the slot where a probe for a begins.
+func (t *sessionTable) home(a vl1.Address) *atomic.Pointer[session] {
+	h := hashAddress(a)
+	slots := *t.shards[h%sessionShards].slots.Load()
+	return &slots[h/sessionShards&uint64(len(slots)-1)]
+}
+
 // get returns the session of a, or nil.
 func (t *sessionTable) get(a vl1.Address) *session {
 	h := hashAddress(a)

@@ -40,6 +40,7 @@ type worker struct {
 	link    LinkSender // nil: this member is alone
 	sights  []fsm.Sighting
 	rtts    *rttRing
+	ahead   ahead
 	hints   []*session   // that should go elsewhere
 	waiting []*session   // for the mover
 	rec     table.Record // scratch: a record that steering looks at
@@ -114,6 +115,7 @@ func (w *worker) read(conn udp.Conn, port int) error {
 			w.end()
 			continue
 		}
+		w.foresee(batch[:n])
 		for i := range batch[:n] {
 			m := &batch[i]
 			w.inc(Received)

@@ -1,0 +1,77 @@
+package packetpath
+
+import (
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/rootd/rootd/packetpath/udp"
+	"github.com/rootd/rootd/packetpath/vl1"
+)
+
+// ahead is what a worker knows of a batch before it handles it.
+type ahead struct {
+	slots    [batchSize]*atomic.Pointer[session] // where the sessions should be
+	sessions [batchSize]*session
+	peers    [batchSize]vl1.Address // whose records are needed
+}
+
+// foresee asks for the memory that the packets of a batch are going to need, step by step, so that they wait for it
+// together and not each for its own: with many peers, almost every packet is of one whose session is in no cache. It is a
+// hint: wherever it errs, the packet itself finds what it needs.
+func (w *worker) foresee(batch []udp.Message) {
+	r, a := w.root, &w.ahead
+	n, peers := 0, 0
+	attached := r.link != nil && len(r.view.State().Members) > 1
+	for i := range batch {
+		b := batch[i].Buf[:batch[i].N]
+		if len(b) < vl1.HeaderLen {
+			continue
+		}
+		peer := vl1.AddressFrom(b[8:])
+		if peer == r.self.Address {
+			peer = vl1.Packet(b).Source()
+		} else {
+			w.foreseeRelay(b, &batch[i])
+			if attached {
+				a.peers[peers] = peer
+				peers++
+			}
+		}
+		a.slots[n] = r.sessions.home(peer)
+		prefetch(unsafe.Pointer(a.slots[n]))
+		n++
+	}
+	if peers > 0 {
+		r.view.State().Table().Prefetch(a.peers[:peers])
+	}
+	for i, slot := range a.slots[:n] {
+		s := slot.Load()
+		a.sessions[i] = s
+		prefetch(unsafe.Pointer(s)) // may be nil, which does no harm
+		if s != nil {
+			prefetch(unsafe.Pointer(&s.key))
+			prefetch(unsafe.Pointer(&s.hellos))
+		}
+	}
+	for _, s := range a.sessions[:n] {
+		if s == nil {
+			continue
+		}
+		if p := s.best.Load(); p != nil {
+			prefetch(unsafe.Pointer(p))
+			prefetch(unsafe.Pointer(&p.heard))
+		}
+	}
+}
+
+// foreseeRelay asks for what limits the relay of a packet.
+func (w *worker) foreseeRelay(b []byte, m *udp.Message) {
+	r := w.root
+	if r.limits.RelayFrom != 0 {
+		prefetch(unsafe.Pointer(r.sources.bucket(m.Addr)))
+	}
+	if p := vl1.Packet(b); r.limits.IntroductionInterval != 0 && !vl1.IsFragment(b) && p.Hops() == 0 {
+		set, _ := r.pairs.set(p.Source(), p.Dest())
+		prefetch(unsafe.Pointer(set))
+	}
+}
