@@ -7,7 +7,8 @@
 // # Who may call what
 //
 // Lookup, LookupHot, Prefetch, PrefetchAll, Scan, Len and Stats: any goroutine, at any time. Put, Update, Delete, Freeze and Close:
-// one goroutine, the writer. The methods of a Frozen: any goroutine, but Release after Range. There are no goroutines inside.
+// one goroutine, the writer; a private table may be filled by several, with a [Loader] each. The methods of a Frozen: any
+// goroutine, but Release after Range. There are no goroutines inside.
 //
 // # Design
 //
