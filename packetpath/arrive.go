@@ -121,7 +121,11 @@ func (w *worker) follows(b []byte) {
 
 // await has the mover look at a peer again and again for a while: it has come, or is coming, and the log may not say so yet.
 func (w *worker) await(s *session) {
-	if w.root.arrivals != nil && s.waits.CompareAndSwap(false, true) {
+	if w.root.arrivals == nil {
+		return
+	}
+	s.spoke.Store(w.now)
+	if s.waits.CompareAndSwap(false, true) {
 		w.waiting = append(w.waiting, s)
 	}
 }

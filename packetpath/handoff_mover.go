@@ -16,8 +16,9 @@ const (
 	offerAgain   = 2_000  // ms between two offers of how a handoff ended
 	targetSlow   = 3_000  // ms that the target has to see the peer
 	quietFor     = 30_000 // ms of silence towards a peer that was sent away, from the redirect on
-	freshTries   = 20     // looks at a peer that has just come
-	freshAgain   = 250    // ms between two of them
+	freshAgain   = 250    // ms between two looks at a peer that has just spoken
+	freshFor     = 5_000  // ms for which it is looked at
+	behindFor    = 1_500  // ms by which this member's view may be behind that of the one that sends a peer
 )
 
 // mover carries out the handoffs of this member. It belongs to one goroutine.
@@ -39,9 +40,8 @@ type moveKey struct {
 }
 
 type freshPeer struct {
-	s     *session
-	due   int64
-	tries int
+	s   *session
+	due int64
 }
 
 // phase is how far a handoff has come.
@@ -133,21 +133,24 @@ func (c *mover) begin(state *fsm.State) {
 	for range cap(c.w.root.arrivals) {
 		select {
 		case s := <-c.w.root.arrivals:
-			c.wait(freshPeer{s: s, tries: freshTries})
+			c.wait(s)
 			continue
 		default:
 		}
 		break
 	}
 	for len(c.fresh) > 0 && c.fresh[0].due <= c.w.now {
-		f := c.fresh[0]
+		s := c.fresh[0].s
 		c.fresh = c.fresh[1:]
-		coming := c.comes(state, f.s)
-		here := c.mayBegin() && c.consider(state, f.s)
-		if f.tries--; f.tries > 0 && (coming || !here) {
-			c.wait(f)
-		} else {
-			f.s.waits.Store(false)
+		coming := c.comes(state, s)
+		here := c.mayBegin() && c.consider(state, s)
+		if ago := c.w.now - s.spoke.Load(); ago < behindFor || ago < freshFor && (coming || !here) {
+			c.wait(s)
+			continue
+		}
+		s.waits.Store(false)
+		if c.w.now-s.spoke.Load() < behindFor { // it spoke meanwhile
+			c.waitFor(s)
 		}
 	}
 	for c.mayBegin() {
@@ -190,18 +193,20 @@ func (c *mover) comes(state *fsm.State, s *session) (coming bool) {
 	return coming
 }
 
-func (c *mover) wait(f freshPeer) {
-	if f.due = c.w.now + freshAgain; len(c.fresh) < hintQueue {
-		c.fresh = append(c.fresh, f)
+// wait looks at a peer again soon.
+func (c *mover) wait(s *session) {
+	if len(c.fresh) < hintQueue {
+		c.fresh = append(c.fresh, freshPeer{s: s, due: c.w.now + freshAgain})
 	} else {
-		f.s.waits.Store(false)
+		s.waits.Store(false)
 	}
 }
 
-// waitFor looks at a peer again and again, unless that is done already.
+// waitFor looks at a peer again and again for a while.
 func (c *mover) waitFor(s *session) {
+	s.spoke.Store(c.w.now)
 	if s.waits.CompareAndSwap(false, true) {
-		c.wait(freshPeer{s: s, tries: freshTries})
+		c.wait(s)
 	}
 }
 

@@ -161,7 +161,7 @@ func (w *worker) elsewhere(peer vl1.Address, s *session) (table.MemberID, bool) 
 	if s != nil {
 		if at := s.route(w.now); at != nil {
 			here := ok4 && v4 == r.member || ok6 && v6 == r.member
-			if here || at.proved.Load() > seenMillis(&rec) {
+			if here || s.answered(at, seenMillis(&rec), w.now) {
 				return 0, false
 			}
 		}

@@ -86,6 +86,7 @@ type session struct {
 
 	awaited    [2]atomic.Int64 // ms, by family: until then it is taken if it shows that it hears us
 	waits      atomic.Bool     // the mover looks at it again and again
+	spoke      atomic.Int64    // ms, when it last did something for which the mover should
 	considered atomic.Int64    // ms, when it is next looked at whether the peer should be elsewhere
 	leaving    [2]leaving      // by family
 
@@ -233,6 +234,13 @@ func (s *session) route(now int64) *path {
 		return nil
 	}
 	return p
+}
+
+// answered reports whether the peer answered on a path after the log saw it, at a time in ms since 1970, and does so still. Of a client that
+// speaks to all members that is true for a moment only: then the log knows better.
+func (s *session) answered(at *path, seen, now int64) bool {
+	proved := at.proved.Load()
+	return proved > seen && (at.echoID.Load() == 0 || now-at.echoed.Load() < proveFor) && (s.settled() || now-proved < stillHeard)
 }
 
 // live returns the family's confirmed path if the peer spoke on it recently enough to be introduced there.
