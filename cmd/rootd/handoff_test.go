@@ -88,8 +88,6 @@ func TestHandoffOfBothFamiliesOfAClient(t *testing.T) {
 				}
 				for range rounds {
 					r.target.Store(uint32(to.id))
-					// A client before 1.5 answers one ECHO a second, from whichever root: in one of twelve runs the target misses it, the
-					// client is taken back, and the next try is due after five minutes, or ten.
 					r.until("both attached", 3*time.Minute, func() bool {
 						rec := s.record()
 						return rec.V4Member == to.id && rec.V6Member == to.id && fsm.LevelRedirects(&rec, false)+fsm.LevelRedirects(&rec, true) == 0
