@@ -95,6 +95,7 @@ soak-upgrade: ## Kill a rolling restart of a real cluster at random moments, and
 rescue: ## Kill a member of Alice under thousands of clients: how soon others have them, without Bob's help and with it [CLIENTS=5000] [ALONE=10m]
 	$(GO) test -timeout 0 -v -run 'TestRescue(FarAway|Of)|TestFalseAlarm' ./cmd/rootd -world.rescues 20
 	@ROOTD_RESCUE_CLIENTS=$(if $(filter file,$(origin CLIENTS)),5000,$(CLIENTS)) ROOTD_RESCUE_ALONE=$(or $(ALONE),10m) $(GO) test ./cmd/rootctl -count=1 -timeout 1h -run TestRescueForReal -v
+
 .PHONY: drain
 drain: ## Drain members of a real cluster with clients, and do it wrong
 	@ROOTD_DRAIN=1 $(GO) test ./cmd/rootctl -count=1 -run 'TestDrain$$' -v
