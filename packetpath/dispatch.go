@@ -133,6 +133,7 @@ func (w *worker) authentic(s *session, p vl1.Packet, from origin) {
 	}
 	if !at.confirmed.Load() {
 		w.challenge(s, at)
+		w.await(s) // it may have been sent here: clients before 1.2.6 come with an ECHO
 	} else if s.keeping(p.Verb()) {
 		w.keeps(s, at)
 	}

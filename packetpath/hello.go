@@ -54,9 +54,6 @@ func (w *worker) authenticHello(s *session, at *path, p vl1.Packet, from origin)
 		w.inc(BadPacket)
 		return
 	}
-	if at != nil && !at.confirmed.Load() {
-		w.await(s)
-	}
 	if !w.mayAnswerHello(s, at) && (at == nil || w.root.arrivals == nil || w.arrives(s, w.root.view.State(), at) == notSent) {
 		w.inc(HelloLimited)
 		w.await(s) // it may have been sent here, and the view be behind

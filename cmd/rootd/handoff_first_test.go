@@ -95,9 +95,9 @@ func (s *seat) keeps(id table.MemberID) bool {
 }
 
 // An old client whose member it does not hear any more finds another one by itself, and greets both at random. The log follows it: its
-// keep-alives tell.
+// keep-alives tell. (A client of 1.2.4 that was not redirected yet goes to whoever answered it last, several times a minute.)
 func TestOldClientThatMovesByItself(t *testing.T) {
-	for _, family := range []string{"1.2.4", "1.4", "1.6.0"} {
+	for _, family := range []string{"1.4", "1.6.0"} {
 		for name, v6 := range map[string]bool{"IPv4": false, "IPv6": true} {
 			t.Run(family+" "+name, func(t *testing.T) {
 				withRoots(t, 3, func(r *roots) {

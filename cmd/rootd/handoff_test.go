@@ -11,7 +11,7 @@ import (
 
 // redirected are the families that obey redirects. Those since 1.10.3 stay with their first member; the others greet all
 // members at random for ever, and those of 1.6.3 to 1.10.2 place themselves by what they measure.
-var redirected = []string{"1.14", "1.10.6", "1.4", "1.6.0", "1.8", "1.10.2"}
+var redirected = []string{"1.14", "1.10.6", "1.2.4", "1.4", "1.6.0", "1.8", "1.10.2"}
 
 func settledFamily(name string) bool { return name == "1.14" || name == "1.10.6" }
 

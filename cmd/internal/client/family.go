@@ -50,6 +50,9 @@ const (
 	// LearnOneSocket ignores a second port of an IP that is alive on the same socket; otherwise it takes the dead
 	// entry with that IP and socket, a free slot, or the oldest entry.
 	LearnOneSocket
+	// LearnLast keeps one path per address family: to whoever answered last, or to the endpoint that a redirect named
+	// while it lives.
+	LearnLast
 )
 
 // PruneRule says what a visit does to paths that are expired or below the highest priority.
@@ -71,7 +74,7 @@ type RedirectRule uint8
 const (
 	// RedirectPriority raises the named path two above the path of arrival and erases everything lower.
 	RedirectPriority RedirectRule = iota
-	// RedirectPrefer remembers one preferred IP per address family.
+	// RedirectPrefer remembers one preferred endpoint per address family, and greets it.
 	RedirectPrefer
 	// RedirectIgnored treats the record as a plain push.
 	RedirectIgnored
@@ -132,9 +135,9 @@ func Families() []Family {
 	f0.PushWindow, f0.PushLimit, f0.HelloOnce, f0.Ancient, f0.Learn = 60_000, 5, false, true, LearnFreeFirst
 
 	f0b := base
-	f0b.Name, f0b.Index, f0b.Releases = "1.2.4", 0, "1.2.0 - 1.2.4"
+	f0b.Name, f0b.Index, f0b.Releases = "1.2.4", 0, "1.2.4"
 	f0b.Protocol, f0b.Major, f0b.Minor, f0b.Revision = 9, 1, 2, 4
-	f0b.Redirect, f0b.Prune = RedirectPrefer, PruneDrop
+	f0b.Redirect, f0b.Prune, f0b.Learn = RedirectPrefer, PruneDrop, LearnLast
 	f0b.PushWindow, f0b.PushLimit = 60_000, 5
 
 	f1 := base

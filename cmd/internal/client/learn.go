@@ -42,12 +42,25 @@ func (r *peer) place(f *Family, p *path, now int64) int {
 			}
 		}
 		return r.freeOrWorst(f, now, false)
+	case LearnLast:
+		for i := range r.slots {
+			if q := r.slots[i].p; familyOf(q.addr) == familyOf(p.addr) {
+				if q.addr == r.preferred[familyOf(q.addr)] && now-q.lastIn <= lastAlive {
+					return -1
+				}
+				return i
+			}
+		}
+		return len(r.slots)
 	case LearnFreeFirst:
 		return r.freeOrLongestDead(f, p, now)
 	default:
 		return r.freeOrOldest(f, p, now)
 	}
 }
+
+// lastAlive is how long after the last datagram a client of LearnLast holds a path for alive.
+const lastAlive = 45_000
 
 // redundant: a living path has the same socket and address family, or the same network.
 func (r *peer) redundant(p *path, now int64) bool {

@@ -35,7 +35,7 @@ type peer struct {
 	pushes       int
 	tried        []attempt // unknown paths we lately sent a HELLO to
 
-	preferred [2]netip.Addr // family 1.2.4: redirect target, per address family
+	preferred [2]netip.AddrPort // family 1.2.4: redirect target, per address family
 }
 
 // attempt is a HELLO to an unknown path.
@@ -54,9 +54,6 @@ func (r *peer) best(now int64, expired bool) *path {
 			continue
 		}
 		q := s.p.quality(now) / int64(s.priority)
-		if pref := &r.preferred[familyOf(s.p.addr)]; pref.IsValid() && *pref == s.p.addr.Addr() {
-			q /= 100
-		}
 		if q <= lowest {
 			lowest, p = q, s.p
 		}
@@ -135,7 +132,7 @@ func (r *peer) set(i int, p *path, now int64, priority int32) {
 // everything below the new priority and every path to the target's IP, and the target is its last entry.
 func (r *peer) redirect(f *Family, from, to *path, now int64) {
 	if f.Redirect == RedirectPrefer {
-		r.preferred[familyOf(to.addr)] = to.addr.Addr()
+		r.preferred[familyOf(to.addr)] = to.addr
 		return
 	}
 	priority := int32(1)

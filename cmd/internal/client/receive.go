@@ -132,9 +132,9 @@ func (c *Client) heard(e *Env, p *path, r *peer, hops uint8, v vl1.Verb) {
 }
 
 func (c *Client) learn(e *Env, p *path, r *peer, v vl1.Verb) {
-	sticky := c.fam.Learn == LearnSticky || c.fam.Learn == LearnStickyFirstDead
+	picky := c.fam.Learn == LearnSticky || c.fam.Learn == LearnStickyFirstDead || c.fam.Learn == LearnLast
 	at := -1
-	if v == vl1.VerbOK || sticky {
+	if v == vl1.VerbOK || picky {
 		if at = r.place(c.fam, p, e.Now); at < 0 {
 			return
 		}

@@ -171,7 +171,11 @@ const pushesPerScope = 8
 
 func (c *Client) redirect(e *Env, from *path, r *peer, ap netip.AddrPort) {
 	to := c.path(from.sock, ap)
-	c.contact(e, r, from.sock, ap, true)
+	if c.fam.Redirect == RedirectPrefer {
+		c.contact(e, r, anySocket, ap, false)
+	} else {
+		c.contact(e, r, from.sock, ap, true)
+	}
 	r.redirect(c.fam, from, to, e.Now)
 	c.stats.Redirects++
 	prio := int64(0)
