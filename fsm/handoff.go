@@ -73,6 +73,10 @@ func prefersOnly(r *table.Record) bool {
 	return r.Protocol != 0 && uint32(r.Major)<<24|uint32(r.Minor)<<16|uint32(r.Revision) < deletesPaths
 }
 
+// ChecksPlanet reports whether the peer's client goes to members only that its planet lists. Those of protocol 4 go wherever a
+// root sends them, and do not say which planet they have.
+func ChecksPlanet(r *table.Record) bool { return r.Protocol == 0 || r.Protocol > 4 }
+
 // SelfRedirects returns how many self-redirects a member needs to get its peer back for good after a handoff to a dead
 // member: until its path, new in the client's table, is above the target's. At most 7: no more fit into one row.
 func SelfRedirects(r *table.Record, v6 bool) int {
@@ -174,7 +178,7 @@ func (s *State) MayHandOff(r *table.Record, v6 bool, from table.MemberID, epoch 
 		return RefusedUnderWay
 	case target == from || !known || s.StatusOf(target) != StatusUp || m.Draining():
 		return RefusedTarget
-	case r.Planet == 0 || m.PlanetOf(v6) == 0 || r.Planet < m.PlanetOf(v6):
+	case m.PlanetOf(v6) == 0 || ChecksPlanet(r) && (r.Planet == 0 || r.Planet < m.PlanetOf(v6)):
 		return RefusedUnpublished
 	case held(h, target, now):
 		return RefusedHeld

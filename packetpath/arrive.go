@@ -52,7 +52,7 @@ func (w *worker) askAgain(s *session, at *path) {
 	if w.now-last < every || !at.echoed.CompareAndSwap(last, w.now) {
 		return
 	}
-	p := w.packet(s.id.Address, vl1.VerbEcho)
+	p := w.question(s)
 	if !at.confirmed.Load() && !w.moving {
 		if len(p) > w.budget {
 			w.inc(UnconfirmedWithheld)

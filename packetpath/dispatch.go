@@ -185,7 +185,7 @@ func (w *worker) challenge(s *session, at *path) {
 	if w.now-last < challengeEvery || !at.echoed.CompareAndSwap(last, w.now) {
 		return
 	}
-	p := w.packet(s.id.Address, vl1.VerbEcho)
+	p := w.question(s)
 	if len(p) > w.budget {
 		w.inc(UnconfirmedWithheld)
 		return
@@ -195,14 +195,14 @@ func (w *worker) challenge(s *session, at *path) {
 	at.echoID.Store(w.seal(at.origin, s, p))
 }
 
-// ok takes the answer to one of our ECHOs: the peer is there, so its path is confirmed.
+// ok takes the answer to one of our questions: the peer is there, so its path is confirmed.
 func (w *worker) ok(s *session, at *path, p vl1.Packet, from origin) {
 	inRe, id, _, err := vl1.DecodeOK(p)
 	if err != nil {
 		w.inc(BadPacket)
 		return
 	}
-	if inRe != vl1.VerbEcho || at == nil {
+	if inRe != vl1.VerbEcho && inRe != vl1.VerbWhois || at == nil {
 		w.inc(Ignored)
 		return
 	}

@@ -69,9 +69,11 @@ type move struct {
 	origin origin
 	prio   uint8 // of the path before
 	pushes int   // self-redirects that remain
-	next   int64 // ms, of the next one
-	asked  int64 // ms, of the last offer of how it ended
-	nops   int
+	// introduced: it was sent by RENDEZVOUS, and no word of ours brings it back
+	introduced bool
+	next       int64 // ms, of the next one
+	asked      int64 // ms, of the last offer of how it ended
+	nops       int
 }
 
 func (r *Root) newMover(sink HandoffSink) *mover {

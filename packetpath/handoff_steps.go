@@ -71,7 +71,7 @@ func (c *mover) redirect(state *fsm.State, m *move, rec *table.Record) (over boo
 	w := c.w
 	t, ok := state.Member(m.target)
 	at := m.s.freshest(m.v6, w.now)
-	if !ok || state.StatusOf(m.target) != fsm.StatusUp || t.Draining() || t.PlanetOf(m.v6) == 0 || t.PlanetOf(m.v6) > rec.Planet || at == nil {
+	if !ok || state.StatusOf(m.target) != fsm.StatusUp || t.Draining() || t.PlanetOf(m.v6) == 0 || fsm.ChecksPlanet(rec) && t.PlanetOf(m.v6) > rec.Planet || at == nil {
 		return c.cancel(m)
 	}
 	to, ok := state.PublishedEndpoint(t, m.v6)
@@ -87,6 +87,7 @@ func (c *mover) redirect(state *fsm.State, m *move, rec *table.Record) (over boo
 	l.to.Store(uint32(m.target))
 	w.inc(HandoffsSent)
 	if protocol := m.s.protocol(); protocol != 0 && protocol <= introduces {
+		m.introduced, m.pushes = true, 0 // it stays where it is unless the target answers
 		r := vl1.Rendezvous{Peer: w.root.self.Address, Endpoint: to}
 		w.seal(m.origin, m.s, vl1.AppendRendezvous(w.packet(m.s.id.Address, vl1.VerbRendezvous), r))
 		return false
@@ -118,7 +119,9 @@ func (c *mover) sent(state *fsm.State, m *move, rec *table.Record) (over bool) {
 	case l.arrived.Load(), ok && id == m.target:
 		c.w.inc(HandoffsConfirmed)
 		l.arrived.Store(true)
-		l.until.Store(m.sentAt + quietFor)
+		if !m.introduced {
+			l.until.Store(m.sentAt + quietFor)
+		}
 		m.phase, m.began = gone, c.w.now
 		c.waitFor(m.s) // the other family may follow
 	case ok && id != c.w.root.member:

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/rootd/rootd/fsm/table"
-	"github.com/rootd/rootd/packetpath/vl1"
 )
 
 const (
@@ -109,7 +108,7 @@ func (w *worker) warm(s *session, at *path) {
 	}
 	at.missed.Add(1)
 	at.echoed.Store(w.now)
-	at.echoID.Store(w.seal(at.origin, s, w.packet(s.id.Address, vl1.VerbEcho)))
+	at.echoID.Store(w.seal(at.origin, s, w.question(s)))
 	w.inc(KeepWarmSent)
 }
 

@@ -14,8 +14,8 @@ const (
 	stillHeard  = 30_000  // ms of silence after which a member lets a peer go; it hears from those it serves every 14 to 25 s
 )
 
-// settled is the first release whose clients speak to one member of a root only. Older ones greet all members at
-// random, for ever: a HELLO of theirs does not say that they have moved. Since placing they keep a path to each.
+// settled is the first release whose clients speak to one member of a root only, as those of protocol 4 did. Others greet all
+// members at random, for ever: a HELLO of theirs does not say that they have moved. Since placing they keep a path to each.
 var (
 	settled = packVersion(0, 1, 10, 3)
 	placing = packVersion(0, 1, 6, 3)
@@ -59,7 +59,10 @@ func (w *worker) place(s *session, at *path, due bool) {
 	}
 }
 
-func (s *session) settled() bool { return s.version.Load()&0xffffffff >= settled }
+func (s *session) settled() bool {
+	v := s.version.Load()
+	return v&0xffffffff >= settled || v != 0 && byte(v>>32) <= introduces
+}
 
 // claim asks the member that has a peer whether it lets it go.
 func (w *worker) claim(s *session, at *path, member table.MemberID, kind byte) {

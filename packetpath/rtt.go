@@ -9,7 +9,6 @@ import (
 	"github.com/rootd/rootd/fsm"
 	"github.com/rootd/rootd/fsm/table"
 	"github.com/rootd/rootd/geo"
-	"github.com/rootd/rootd/packetpath/vl1"
 )
 
 // Round trips are measured where ECHO goes out anyway: to confirm a path and to keep it warm. Peers that speak so often that
@@ -218,7 +217,7 @@ func (w *worker) measure(s *session, b *rttBook) {
 	}
 	b.spare--
 	at.echoed.Store(w.now)
-	p := w.packet(s.id.Address, vl1.VerbEcho)
+	p := w.question(s)
 	p.SetHops(1)
 	at.echoID.Store(w.seal(at.origin, s, p))
 	w.inc(RTTEchoes)

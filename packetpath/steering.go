@@ -1,6 +1,8 @@
 package packetpath
 
 import (
+	"math"
+
 	"github.com/rootd/rootd/fsm"
 	"github.com/rootd/rootd/fsm/table"
 	"github.com/rootd/rootd/geo"
@@ -107,6 +109,9 @@ func steerPeer(p *steer.Peer, state *fsm.State, rec *table.Record, v6 bool) {
 		Unit: rec.Position, RadiusKm: geo.RadiusKm(rec.Flags), V6: v6, Spread: uint8(mix(uint64(rec.Address))),
 		Family: steer.FamilyOf(rec.Protocol, rec.Major, rec.Minor, rec.Revision), Planet: rec.Planet, Now: state.Seconds(),
 		Pushed: h.At, Target: uint16(h.Target), Moves: h.MovesAt(state.Seconds()), Fails: h.Fails, Failed: uint16(h.Failed),
+	}
+	if !fsm.ChecksPlanet(rec) {
+		p.Planet = math.MaxUint64
 	}
 	if id, ok := state.Attached(rec, v6); ok {
 		p.Current = uint16(id)

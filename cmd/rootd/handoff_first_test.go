@@ -123,3 +123,59 @@ func TestOldClientThatMovesByItself(t *testing.T) {
 		}
 	}
 }
+
+// A client of protocol 4 answers no ECHO. It shows that it hears us by answering a WHOIS.
+func TestClientWithoutEchoIsAttached(t *testing.T) {
+	for name, v6 := range map[string]bool{"IPv4": false, "IPv6": true} {
+		t.Run(name, func(t *testing.T) {
+			withRoots(t, 3, func(r *roots) {
+				s, from := r.homed("1.0", !v6, v6)
+				defer s.explain()
+				time.Sleep(10 * time.Minute)
+				if rec := s.record(); member(&rec, v6) != from || !(rec.V4.IsValid() || rec.V6.IsValid()) || s.at() != from {
+					r.Errorf("at %d, attached to %d", s.at(), member(&rec, v6))
+				}
+			})
+		})
+	}
+}
+
+// If it cannot reach the target, it stays where it is.
+func TestHandoffByRendezvousToUnreachableTarget(t *testing.T) {
+	withRoots(t, 3, func(r *roots) {
+		s, from := r.homed("1.0", true, false)
+		defer s.explain()
+		to := r.other(from)
+		for _, c := range s.conns {
+			r.net.Cut(c.LocalAddr().Addr(), to.v4.Addr())
+		}
+		r.target.Store(uint32(to.id))
+		r.until("given up", 90*time.Second, func() bool { rec := s.record(); return rec.Handoff.Fails == 1 && rec.Handoff.Failed == to.id })
+		time.Sleep(time.Minute)
+		if rec := s.record(); s.at() != from || rec.V4Member != from || !s.served() {
+			r.Errorf("at %d, attached to %d", s.at(), rec.V4Member)
+		}
+	})
+}
+
+// It is moved by RENDEZVOUS, and stays at the target.
+func TestHandoffByRendezvous(t *testing.T) {
+	for name, v6 := range map[string]bool{"IPv4": false, "IPv6": true} {
+		t.Run(name, func(t *testing.T) {
+			withRoots(t, 3, func(r *roots) {
+				s, from := r.homed("1.0", !v6, v6)
+				defer s.explain()
+				to := r.other(from)
+				r.target.Store(uint32(to.id))
+				r.until("moved", 90*time.Second, func() bool { rec := s.record(); return s.at() == to.id && member(&rec, v6) == to.id })
+				time.Sleep(10 * time.Minute)
+				if rec := s.record(); s.at() != to.id || member(&rec, v6) != to.id || !s.served() {
+					r.Errorf("at %d, attached to %d", s.at(), member(&rec, v6))
+				}
+				if c := r.counters(); c.HandoffsDone != 1 || c.HandoffsFailed+c.HandoffsVoid+c.HandoffsRefused != 0 {
+					r.Errorf("%+v", c)
+				}
+			})
+		})
+	}
+}

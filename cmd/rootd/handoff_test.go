@@ -330,7 +330,7 @@ func TestHandoffToUnpublishedMember(t *testing.T) {
 func TestDrainedMemberIsEmpty(t *testing.T) {
 	withRoots(t, 3, func(r *roots) {
 		var seats []*seat
-		for _, family := range append(redirected, redirected...) {
+		for _, family := range append(append(redirected, redirected...), "1.0") {
 			s, _ := r.homed(family, true, false)
 			seats = append(seats, s)
 		}
