@@ -17,12 +17,16 @@ func TestClientWithoutEcho(t *testing.T) {
 			inLab(t, nil, func(l *lab) {
 				d := l.client(2, "192.0.2.8:40000").attach()
 				c := l.client(1, "192.0.2.7:40000")
+				c.mute = true
 				hello := c.helloPacket(version)
 				c.raw(hello)
 				var asked uint64
 				bytes := 0
 				for range 2 {
 					p := c.next()
+					if p == nil {
+						t.Fatal("silence")
+					}
 					bytes += len(p)
 					switch p.Verb() {
 					case vl1.VerbWhois:
