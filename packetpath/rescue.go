@@ -94,6 +94,7 @@ type orphan struct {
 	prio   uint8  // of its path to the dead member, as far as the log knows: the new one must get above it
 	pins   int    // that are needed
 	pinned int
+	stuck  bool // no other root was known to answer when it was due
 }
 
 // fifo holds orphans in the order in which they are due.

@@ -51,6 +51,8 @@ func (c *Rescuer) again(o orphan, try int, via []netip.AddrPort) {
 	case c.w.now-o.since >= rescueGiveUp:
 		c.w.inc(RescuesGivenUp)
 		o.of.GivenUp++
+	case o.stuck && len(via) > 0:
+		c.push(o, try, via)
 	case try+1 < len(rescueTries) && c.w.now-o.since >= rescueTries[try+1]:
 		c.push(o, try+1, via)
 	default:
@@ -103,13 +105,18 @@ func (c *Rescuer) push(o orphan, try int, via []netip.AddrPort) {
 		return
 	}
 	c.spare--
-	if c.mayPush(&o, &rec) && c.carry(&o, try, via, &key) {
-		if o.last == 0 {
-			o.of.Pushed++
+	o.stuck = false
+	if c.mayPush(&o, &rec) {
+		if c.carry(&o, try, via, &key) {
+			if o.last == 0 {
+				o.of.Pushed++
+			}
+			o.last = w.now
+			o.row++
+			w.inc(RescuePushes)
+		} else {
+			o.stuck = len(via) == 0
 		}
-		o.last = w.now
-		o.row++
-		w.inc(RescuePushes)
 	}
 	c.wait(o, try)
 	for i, to := range [2]netip.AddrPort{rec.V4, rec.V6} {
