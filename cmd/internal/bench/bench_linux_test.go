@@ -28,6 +28,7 @@ func TestBadFlags(t *testing.T) {
 		{"-server-core 1", "a core each"},
 		{"-only (", "invalid value"},
 		{"-other true", "no {port}"},
+		{"-saves -other {port}", "leave -other away"},
 		{"-other {port}", "put exec before it"},
 	} {
 		var out bytes.Buffer

@@ -117,8 +117,11 @@ func (l *lab) close() {
 	_ = os.RemoveAll(l.dir)
 }
 
-// pin ties all threads of this process to a core.
+// pin ties all threads of this process to a core, if it is not -1.
 func pin(core int) error {
+	if core < 0 {
+		return nil
+	}
 	var set unix.CPUSet
 	set.Set(core)
 	tasks, err := os.ReadDir("/proc/self/task")

@@ -34,11 +34,13 @@ type load struct {
 	frames   []byte
 	next     int // client whose turn it is
 	current  *peer
-	late     []int64 // ns that relayed packets took, as long as timed is set
+	late     []int64 // ns that packets took, as long as timed is set
 	timed    bool
-	lenient  bool // an OK is enough to know a client: not every root asks back
-	answered int  // OKs of the root
-	relayed  int  // packets of clients, be it from the root or from the reflector
+	nap      time.Duration // between packets sent at a rate; 0: never off the core
+	away     time.Duration // the longest that it did not look, in open
+	lenient  bool          // an OK is enough to know a client: not every root asks back
+	answered int           // OKs of the root
+	relayed  int           // packets of clients, be it from the root or from the reflector
 }
 
 type peer struct {
@@ -177,6 +179,9 @@ func (l *load) take(m *udp.Message) {
 	case vl1.VerbOK:
 		if !late {
 			l.answered++
+			if l.timed {
+				l.arrived(pkt.Dest())
+			}
 		}
 		p.known = p.known || l.lenient
 		return
@@ -193,9 +198,10 @@ func (l *load) take(m *udp.Message) {
 // at turns the load to another server.
 func (l *load) at(root netip.AddrPort) {
 	l.rootAt, l.late, l.timed = root, l.late[:0], false
+	l.away = 0
 }
 
-// arrived notes how long the packet of a client took.
+// arrived notes how long the packet of a client took, or the answer to it.
 func (l *load) arrived(from vl1.Address) {
 	if p := l.byAddr[from]; p != nil && p.sent > 0 {
 		l.late = append(l.late, time.Now().UnixNano()-p.sent)

@@ -40,8 +40,9 @@ type config struct {
 	file    string // of clients' identities; "": synthetic ones
 	other   string // command of another root server; "": none
 	only    *regexp.Regexp
+	saves   bool
 	json    bool
-	cores   [2]int // of the servers and of the load
+	cores   [2]int // of the servers, -1: any, and of the load
 }
 
 func command(ctx context.Context, args []string, stdout, stderr io.Writer) error {
@@ -62,8 +63,9 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	flags.StringVar(&c.file, "identities", "", "`file` of secret identities for the clients, one a line, for servers that check them")
 	flags.StringVar(&c.other, "other", "", "shell `command` of another root server to compare with, as in -other 'exec rival -p {port} {identity}'; {port} becomes\nits UDP port, {dir} a directory of its own, {identity} the file of the root's secret identity in it")
 	flags.Func("only", "scenarios whose names match the `regexp`", func(s string) (err error) { c.only, err = regexp.Compile(s); return err })
+	flags.BoolVar(&c.saves, "saves", false, "measure instead how long rootd's packets take alone, and while its state is saved (to nowhere) again and again")
 	flags.BoolVar(&c.json, "json", false, "print JSON")
-	flags.IntVar(&c.cores[0], "server-core", 0, "core of the servers")
+	flags.IntVar(&c.cores[0], "server-core", 0, "core of the servers; -1: all that there are")
 	flags.IntVar(&c.cores[1], "load-core", 1, "core of the load")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -80,6 +82,8 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	}
 	switch {
 	case c.other == "":
+	case c.saves:
+		return errors.New("-saves measures rootd alone: leave -other away")
 	case !strings.Contains(c.other, "{port}"):
 		return errors.New("-other: the command has no {port}: on which one does it serve?")
 	case !strings.Contains(c.other, "exec "):
@@ -119,6 +123,9 @@ func (c *config) run(ctx context.Context, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer l.close()
+	if c.saves {
+		return l.saves(ctx, stdout, stderr)
+	}
 	var results []*result
 	for _, s := range scenarios() {
 		if c.only.MatchString(s.name) {

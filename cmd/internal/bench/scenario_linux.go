@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/rootd/rootd/packetpath/vl1"
 )
 
@@ -90,8 +92,10 @@ func (l *load) closed(at netip.AddrPort, d time.Duration, most, row int, build f
 func (l *load) open(at netip.AddrPort, d time.Duration, perSecond int, build func(*load, *peer, []byte) []byte) (sent, back int) {
 	buf := make([]byte, 0, bufferSize)
 	before := l.came()
-	for begin := time.Now(); ; {
-		passed := time.Since(begin)
+	begin := time.Now()
+	for passed, last := time.Duration(0), time.Duration(0); ; last = passed {
+		passed = time.Since(begin)
+		l.away = max(l.away, passed-last)
 		if passed > d {
 			break
 		}
@@ -100,6 +104,10 @@ func (l *load) open(at netip.AddrPort, d time.Duration, perSecond int, build fun
 		}
 		l.flush()
 		l.receive()
+		if l.nap > 0 {
+			nap := unix.NsecToTimespec(int64(l.nap)) // shorter than Go's poller can sleep
+			_ = unix.Nanosleep(&nap, nil)
+		}
 	}
 	l.settle()
 	return sent, l.came() - before
