@@ -254,6 +254,10 @@ func (s *fakeMember) LeaveVote(_ context.Context, name string) (*admin.Member, e
 	return m, err
 }
 
+func (s *fakeMember) ReadmitMember(_ context.Context, name string) (*admin.Member, error) {
+	return s.role(name, "nonvoter")
+}
+
 func (s *fakeMember) PreferLeaders(ctx context.Context, names []string) (*admin.Members, error) {
 	s.cluster.mu.Lock()
 	for i, name := range names {

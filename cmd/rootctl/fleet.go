@@ -141,7 +141,7 @@ func (c *fleetClients) look(ctx context.Context, e *env, cluster string) (*sight
 	s.measures.Term, s.measures.Failed = r.status.Raft.Term, r.status.Cluster.HandoffsFailed
 	problems := c.problems(ctx, e, cluster)
 	for _, m := range s.members {
-		v := rollout.Member{Name: m.Name, Status: m.Status, Role: m.Role, Version: m.Version, Epoch: m.Epoch, Lag: m.Lag, Problems: problems[m.Name]}
+		v := rollout.Member{Name: m.Name, Status: m.Status, Role: m.Role, Version: m.Version, Epoch: m.Epoch, Lag: m.Lag, LogGone: m.LogGone, Problems: problems[m.Name]}
 		for _, p := range v.Problems {
 			s.measures.Problems = append(s.measures.Problems, fmt.Sprintf("%s: %s", m.Name, p))
 		}

@@ -15,9 +15,9 @@ import (
 )
 
 func newMember(e *env) *cobra.Command {
-	return group("member", "List, show, drain, remove, promote and demote members of the cluster",
+	return group("member", "List, show, drain, remove, readmit, promote and demote members of the cluster",
 		"A member is named by its name or its ID.", newMemberList(e), newMemberShow(e), newMemberRemove(e), newMemberPromote(e), newMemberDemote(e), newMemberAuto(e),
-		newMemberDrain(e), newMemberUndrain(e))
+		newMemberDrain(e), newMemberUndrain(e), newMemberReadmit(e))
 }
 
 // ask runs f with a client, and with the time that a request gets.
@@ -39,7 +39,7 @@ func newMemberList(e *env) *cobra.Command {
 		Short: "List members: status, role, version, endpoints, lag",
 		Long: "list prints the members as the one that answers sees them.\n\n" +
 			"STATUS is joining (admitted, was never up), up, suspect (silent for a moment) or down (declared so; its peers are elsewhere). " +
-			"ROLE is leader, voter or nonvoter (catching up, or standing by). LAG is how many log entries it has yet to apply.",
+			"One that is down without its log runs, but waits to be readmitted. ROLE is leader, voter or nonvoter (catching up, or standing by). LAG is how many log entries it has yet to apply.",
 		Example: "  rootctl member list\n  rootctl member list -o json | jq -r '.members[] | select(.status != \"up\").name'",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -94,6 +94,9 @@ func rescueText(r *admin.Rescue, now time.Time) string {
 
 // statusText is a member's status, and whether it drains.
 func statusText(m *admin.Member) string {
+	if m.LogGone {
+		return m.Status + " without its log"
+	}
 	if m.Drain != "" {
 		return m.Status + " " + m.Drain
 	}

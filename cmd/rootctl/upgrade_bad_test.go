@@ -1,14 +1,18 @@
 package main
 
 import (
+	"context"
+	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rootd/rootd/cmd/internal/variant"
+	"github.com/rootd/rootd/transport/admin"
 )
 
-// TestBadVersions: an upgrade to a build that crashes, or that answers no HELLO, stops at the first member, with the
-// others serving; a rollback brings it back.
+// TestBadVersions: an upgrade to a build that crashes, that answers no HELLO, or that loses its log, stops at the first member, with the
+// others serving; a rollback brings it back, also if it is killed and run again.
 func TestBadVersions(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds and starts processes")
@@ -16,10 +20,15 @@ func TestBadVersions(t *testing.T) {
 	t.Parallel()
 	h := newHands(t, 0)
 	h.grow()
+	stop := h.watch()
 	for v, why := range map[variant.Variant]string{
-		variant.Crash: "it did not come back within 6s: ",
-		variant.Deaf:  "it does not answer a HELLO at ",
+		variant.Crash:  "it did not come back within 6s: ",
+		variant.Deaf:   "it does not answer a HELLO at ",
+		variant.Forget: "its log is gone; a rollback readmits it",
 	} {
+		if v == variant.Forget {
+			h.leads("m2") // so the turn is m1's, which once began the log
+		}
 		bad, _ := h.variant(v)
 		h.builds(bad, h.rootd)
 		fleet := h.fleet("60s")
@@ -33,11 +42,60 @@ func TestBadVersions(t *testing.T) {
 		if _, out = h.run(0, "fleet", "status", "--fleet", fleet); strings.Count(out, "  yes") != 2 {
 			t.Errorf("%s: the others do not serve:\n%s", v, out)
 		}
-		code, out = h.run(0, "upgrade", "--fleet", fleet, "--yes", "--rollback", "--save", "")
+		back := []string{"upgrade", "--fleet", fleet, "--yes", "--rollback", "--save", ""}
+		if v == variant.Forget {
+			h.forgotten(back)
+		}
+		code, out = h.run(0, back...)
 		if code != 0 || strings.Count(out, "devel -> devel")+strings.Count(out, string(v)+" -> devel") != 1 {
 			t.Fatalf("%s: rollback: exit code %d:\n%s", v, code, out)
 		}
 		h.well(fleet)
 		h.equal("taken back from " + string(v))
+	}
+	t.Logf("from outside: %s", stop())
+}
+
+// forgotten: one member has lost its log. Whoever has not cannot be readmitted; who has waits until somebody says so, which is what a
+// rollback does, here one that is killed when it has.
+func (h *hands) forgotten(back []string) {
+	h.Helper()
+	gone := func() (name string, vote string) {
+		all, err := h.admin(0).Members(h.ctx)
+		if err != nil {
+			all, err = h.admin(1).Members(h.ctx)
+		}
+		if err != nil {
+			h.Fatal(err)
+		}
+		for _, m := range all.Members {
+			if m.LogGone {
+				return m.Name, m.Role
+			}
+		}
+		return "", ""
+	}
+	name, role := gone()
+	if name == "" || role != admin.RoleVoter {
+		h.Fatalf("%s, a %s, lost its log", name, role)
+	}
+	for _, m := range h.members {
+		if m.Args[1] != name {
+			h.must(1, "it does not say that its log is gone", "member", "readmit", m.Args[1], "--data-dir", m.DataDir)
+		}
+	}
+	ctx, cancel := context.WithCancel(h.ctx)
+	cmd := exec.CommandContext(ctx, h.rootctl, back...)
+	if err := cmd.Start(); err != nil {
+		h.Fatal(err)
+	}
+	defer func() {
+		cancel()
+		_ = cmd.Wait()
+	}()
+	for end := time.Now().Add(time.Minute); name != "" || role != ""; name, role = gone() {
+		if time.Now().After(end) || !wait(h.ctx, 20*time.Millisecond) {
+			h.Fatalf("%s was not readmitted", name)
+		}
 	}
 }

@@ -162,7 +162,10 @@ func (r *rolling) unwell(seen []*sight, turn rollout.Turn) (wrong []string) {
 		v.Members = slices.Clone(v.Members)
 		for i := range v.Members {
 			if m := &v.Members[i]; turn.Cluster == v.Cluster && turn.Member == m.Name && r.interrupted(turn) {
-				m.Status, m.Lag, m.Deaf, m.Problems = admin.StatusUp, 0, nil, nil
+				m.Status, m.Lag, m.Deaf, m.Problems, m.LogGone = admin.StatusUp, 0, nil, nil, false
+				if m.Role != admin.RoleLeader {
+					m.Role = admin.RoleVoter // if it does not vote for now, as when it was readmitted, its stop takes no vote away
+				}
 			}
 		}
 		wrong = append(wrong, v.Well()...)

@@ -45,7 +45,7 @@ func (r *rolling) turn(ctx context.Context, t rollout.Turn) error {
 	if err := r.command(ctx, t.Command); err != nil {
 		return err
 	}
-	back, err := r.comesBack(ctx, t, member.Epoch)
+	back, err := r.comesBack(ctx, t, member)
 	if err != nil {
 		return err
 	}
@@ -129,10 +129,11 @@ func (r *rolling) setDrain(ctx context.Context, t rollout.Turn, on bool) error {
 	return err
 }
 
-// comesBack waits until a member lives again, has caught up, and answers at all its endpoints.
-func (r *rolling) comesBack(ctx context.Context, t rollout.Turn, epoch uint16) (*rollout.Member, error) {
+// comesBack waits until a member lives again, has caught up, votes if it did, and answers at all its endpoints. Nobody but a rollback readmits
+// one whose log is gone: the version that it was brought to may be the reason.
+func (r *rolling) comesBack(ctx context.Context, t rollout.Turn, was *rollout.Member) (*rollout.Member, error) {
 	patience := r.clients.fleet.Rollout.Patience
-	why := "its cluster did not answer"
+	why, readmitted := "its cluster did not answer", false
 	for began := time.Now(); time.Since(began) < patience; {
 		s, err := r.clients.look(ctx, r.env, t.Cluster)
 		var m *rollout.Member
@@ -144,7 +145,14 @@ func (r *rolling) comesBack(ctx context.Context, t rollout.Turn, epoch uint16) (
 			why = err.Error()
 		case m == nil:
 			return nil, errors.New("it is no member any more")
-		case m.Epoch == epoch:
+		case m.LogGone && r.o.kind != "rollback":
+			return nil, errors.New("its log is gone; a rollback readmits it, and so does rootctl member readmit " + t.Member)
+		case m.LogGone && !readmitted:
+			if why, err = "its log is gone", r.readmit(ctx, t); err != nil {
+				why += ", and " + err.Error()
+			}
+			readmitted = err == nil
+		case m.Epoch == was.Epoch:
 			why = "it has not begun anew"
 		case m.Status != admin.StatusUp:
 			why = "it is " + m.Status
@@ -152,6 +160,8 @@ func (r *rolling) comesBack(ctx context.Context, t rollout.Turn, epoch uint16) (
 			why = "it does not answer a HELLO at " + strings.Join(m.Deaf, ", ")
 		case s.Leader == "":
 			why = "there is no leader"
+		case m.Role == admin.RoleNonvoter && was.Role != admin.RoleNonvoter:
+			why = "it does not vote yet"
 		case r.o.to != "" && m.Version != r.o.to && r.o.kind == "upgrade":
 			return nil, fmt.Errorf("it came back as %s, not as %s", orDash(m.Version), r.o.to)
 		default:
@@ -163,6 +173,18 @@ func (r *rolling) comesBack(ctx context.Context, t rollout.Turn, epoch uint16) (
 		}
 	}
 	return nil, fmt.Errorf("it did not come back within %s: %s", patience, why)
+}
+
+// readmit lets a member whose log is gone begin with an empty one.
+func (r *rolling) readmit(ctx context.Context, t rollout.Turn) error {
+	if _, err := inCluster(ctx, r.env, r.clients, t.Cluster, func(ctx context.Context, a *admin.Client) (*admin.Member, error) {
+		return a.ReadmitMember(ctx, t.Member)
+	}); err != nil {
+		return err
+	}
+	r.line.done()
+	r.printf("%s/%s: its log was gone; it begins with an empty one\n", t.Cluster, t.Member)
+	return r.tell(ctx, t.Cluster, "readmitted %s/%s, whose log was gone", t.Cluster, t.Member)
 }
 
 // settles compares the figures some time after a turn with those before. Peers need their time to come back, so bad figures get

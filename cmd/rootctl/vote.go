@@ -68,6 +68,32 @@ func newMemberAuto(e *env) *cobra.Command {
 	}
 }
 
+func newMemberReadmit(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "readmit MEMBER",
+		Short: "Let a member whose log is gone begin with an empty one",
+		Long: "A member that has lost its log (raft/ in its data directory) waits when it is started: it has forgotten what it voted for, so it must not vote. " +
+			"readmit takes its vote. It then begins with an empty log, gets everything from the leader, and votes again once it has been stable for a while. " +
+			"Its name, ID, certificate and endpoints stay what they are. Refused while it does not wait for that, or if most of the other voters are not well.",
+		Example:           "  rootctl member list\n  rootctl member readmit ams1",
+		Args:              wantArgs("MEMBER"),
+		ValidArgsFunction: e.completeMembers,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			m, err := ask(cmd.Context(), e, func(ctx context.Context, c *admin.Client) (*admin.Member, error) {
+				return c.ReadmitMember(ctx, args[0])
+			})
+			if err != nil {
+				return err
+			}
+			if e.output == "json" {
+				return e.printJSON(m)
+			}
+			e.printf("member %s begins with an empty log now; it votes again once it has been stable for a while\n", m.Name)
+			return nil
+		},
+	}
+}
+
 func (e *env) roleChange(ctx context.Context, f func(context.Context, *admin.Client) (*admin.Member, error)) error {
 	m, err := ask(ctx, e, f)
 	if err != nil {

@@ -38,7 +38,7 @@ func (m *member) announceOnce(ctx context.Context) error {
 	if err := m.replica.WaitReady(ctx); err != nil {
 		return err
 	}
-	if m.dir.Meta.Joined {
+	if !m.dir.Meta.Founds() {
 		// The leader may be known before its log is: nothing may be concluded from an empty one.
 		for {
 			if _, ok := m.fsm.View().State().Member(m.id); ok {

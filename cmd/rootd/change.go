@@ -17,6 +17,7 @@ const (
 	changePromote  changeKind = "promote"
 	changeDemote   changeKind = "demote"
 	changeTransfer changeKind = "transfer" // of leadership; member 0: to whom it fits best
+	changeReadmit  changeKind = "readmit"  // of a member whose log is gone: takes its vote
 
 	callChange = "change/1" // changeRequest for the leader; no answer
 )
@@ -52,6 +53,10 @@ func (m *member) changeHere(ctx context.Context, kind changeKind, id table.Membe
 		}
 		_, err := m.replica.TransferLeadership(ctx, server)
 		return err
+	case changeReadmit:
+		if m.cluster != nil {
+			return m.cluster.readmit(ctx, id)
+		}
 	}
 	return &rpc.Error{Code: rpc.CodeUnknownCall, Text: fmt.Sprintf("change %q is not known here", kind)}
 }

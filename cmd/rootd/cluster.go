@@ -65,6 +65,7 @@ type cluster struct {
 	renewer    *pki.Renewer
 	comparer   *comparer
 	expelled   chan error // holds one, at most
+	lost       lostLogs
 }
 
 // clusterSockets are opened before anything else, like all sockets.
@@ -137,6 +138,7 @@ func newCluster(ctx context.Context, m *member, s *clusterSockets) (*cluster, er
 	c.server.Handle(callHeard, c.handleHeard)
 	c.server.Handle(callRescues, c.handleRescues)
 	c.server.Handle(callChange, c.handleChange)
+	c.server.Handle(callReadmit, c.handleReadmit)
 	c.server.Handle(callDrain, c.handleDrain)
 	c.server.Handle(callProbe, c.handleProbe)
 	c.server.Handle(callCheck, c.handleCheck)

@@ -32,9 +32,14 @@ func (c *cluster) waitExpelled(ctx context.Context) error {
 	case <-ctx.Done():
 		return nil
 	case err := <-c.expelled:
-		if errors.Is(err, datadir.ErrSuperseded) {
-			return c.supersede(err)
-		}
-		return &hinted{fmt.Errorf("%w: %w", replica.ErrRemoved, err), removedHint}
+		return c.expelledBy(err)
 	}
+}
+
+// expelledBy is why the member ends, with the way out.
+func (c *cluster) expelledBy(err error) error {
+	if errors.Is(err, datadir.ErrSuperseded) {
+		return c.supersede(err)
+	}
+	return &hinted{fmt.Errorf("%w: %w", replica.ErrRemoved, err), removedHint}
 }

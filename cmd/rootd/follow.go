@@ -8,8 +8,10 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/rootd/rootd/cmd/internal/datadir"
 	"github.com/rootd/rootd/fsm"
 	"github.com/rootd/rootd/transport/link"
+	"github.com/rootd/rootd/transport/pki"
 )
 
 func (m *member) setFence(on bool) {
@@ -44,7 +46,7 @@ func (c *cluster) follow(ctx context.Context) error {
 	defer tick.Stop()
 	var known []link.Member
 	removed, operators := -1, []fsm.Operator(nil)
-	grown := c.m.dir.Meta.Grown
+	var contacts []datadir.Contact // that the data directory has noted since this start
 	for {
 		s := c.m.fsm.View().State()
 		if now := c.linkMembers(ctx, s); !slices.EqualFunc(now, known, sameLink) {
@@ -57,11 +59,11 @@ func (c *cluster) follow(ctx context.Context) error {
 			removed, operators = len(s.Removed), s.Operators
 			c.mux.Recheck()
 		}
-		if len(s.Members) > 1 && !grown {
-			grown = true
-			if err := c.m.dir.SetGrown(); err != nil {
+		if now := c.contacts(s); len(now) > 0 && !slices.Equal(now, contacts) {
+			if err := c.m.dir.SetContacts(now); err != nil {
 				c.m.log.Error("data directory not updated", "error", err)
 			}
+			contacts = now
 		}
 		c.m.fence(ctx, s)
 		select {
@@ -70,6 +72,16 @@ func (c *cluster) follow(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// contacts lists the other members, for a start without the log.
+func (c *cluster) contacts(s *fsm.State) (all []datadir.Contact) {
+	for i := range s.Members {
+		if o := &s.Members[i]; o.ID != c.m.id && o.Address != "" {
+			all = append(all, datadir.Contact{Member: pki.MemberID(o.ID), Name: o.Name, Address: o.Address})
+		}
+	}
+	return all
 }
 
 func sameLink(a, b link.Member) bool { return a.ID == b.ID && slices.Equal(a.Endpoints, b.Endpoints) }

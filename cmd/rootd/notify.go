@@ -33,6 +33,11 @@ func (n *notifier) ready(status string) error {
 	return n.send(daemon.SdNotifyReady + "\nSTATUS=" + status)
 }
 
+// waiting says what a start waits for, and that it takes so much longer.
+func (n *notifier) waiting(line string, d time.Duration) error {
+	return n.send(fmt.Sprintf("STATUS=%s\nEXTEND_TIMEOUT_USEC=%d", line, d.Microseconds()))
+}
+
 // stopping says that we are on the way out.
 func (n *notifier) stopping() error { return n.send(daemon.SdNotifyStopping) }
 

@@ -106,9 +106,7 @@ func (m *member) open(ctx context.Context, stderr io.Writer) error {
 	if err := m.openDir(stderr); err != nil {
 		return err
 	}
-	if err := m.dir.CheckLog(); err != nil {
-		return err
-	}
+	lost := m.dir.LogIsGone()
 	if m.fsm, err = fsm.New(fsm.Options{
 		Logger: m.log, Table: table.Options{HugePages: cfg.Peers.HugePages},
 	}); err != nil {
@@ -123,8 +121,13 @@ func (m *member) open(ctx context.Context, stderr io.Writer) error {
 	} else {
 		_, transport = raft.NewInmemTransport(raft.ServerAddress(m.name))
 	}
+	if lost {
+		if err := m.waitReadmitted(ctx); err != nil {
+			return err
+		}
+	}
 	if m.replica, err = replica.Open(replica.Options{
-		Dir: m.dir.RaftDir(), ID: fmt.Sprint(m.id), FSM: m.fsm, Transport: transport, Logger: m.log, Bootstrap: !m.dir.Meta.Joined,
+		Dir: m.dir.RaftDir(), ID: fmt.Sprint(m.id), FSM: m.fsm, Transport: transport, Logger: m.log, Bootstrap: m.dir.Meta.Founds(),
 	}); errors.Is(err, fsm.ErrTooNew) {
 		return &hinted{err, newerWay}
 	} else if err != nil {

@@ -10,6 +10,9 @@ import (
 	"github.com/rootd/rootd/fsm"
 )
 
+// lostWay is the way out for a member whose log is damaged.
+const lostWay = "move the raft directory aside and start again: a member of several gets the log of the others (rootctl member readmit); the only member needs a backup"
+
 // replayBatch is how many entries are applied at a time while the log is replayed.
 const replayBatch = 256
 
@@ -36,8 +39,7 @@ func recoverState(s *stores, o Options) (recovered, error) {
 	}
 	if last > rec.snapshot && first > rec.snapshot+1 {
 		return rec, fmt.Errorf("recover %s: %w: the log begins at index %d, but the newest snapshot ends at %d: "+
-			"put the missing snapshot back, or move the directory aside and let this member join again",
-			o.Dir, ErrDamaged, first, rec.snapshot)
+			"put the missing snapshot back, or %s", o.Dir, ErrDamaged, first, rec.snapshot, lostWay)
 	}
 	commit, err := s.log.load()
 	if err != nil {
@@ -77,7 +79,7 @@ func restoreNewest(s *stores, o Options, rec *recovered) (raft.Configuration, er
 	}
 	if err != nil {
 		if !errors.Is(err, fsm.ErrTooNew) && !errors.Is(err, fs.ErrPermission) {
-			err = fmt.Errorf("%w: %w; move the raft directory aside, then let this member join again or restore a backup", ErrDamaged, err)
+			err = fmt.Errorf("%w: %w; %s", ErrDamaged, err, lostWay)
 		}
 		return raft.Configuration{}, fmt.Errorf("snapshot %s in %s: %w", m.ID, o.Dir, err)
 	}

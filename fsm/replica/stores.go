@@ -159,7 +159,6 @@ func guard(path string, open func() error) (err error) {
 }
 
 func explain(path string, err error) error {
-	const wayOut = "move the raft directory aside, then let this member join again or restore a backup"
 	switch {
 	case err == nil:
 		return nil
@@ -172,7 +171,7 @@ func explain(path string, err error) error {
 		if !errors.Is(err, ErrDamaged) {
 			err = fmt.Errorf("%w: %w", ErrDamaged, err)
 		}
-		return fmt.Errorf("open raft log %s: %w: %s", path, err, wayOut)
+		return fmt.Errorf("open raft log %s: %w: %s", path, err, lostWay)
 	}
 	return fmt.Errorf("open raft log %s: %w", path, err)
 }

@@ -29,6 +29,9 @@ type Membership interface {
 	PromoteMember(ctx context.Context, member string, force bool) (*Member, error)
 	DemoteMember(ctx context.Context, member string, force bool) (*Member, error)
 	LeaveVote(ctx context.Context, member string) (*Member, error)
+	// ReadmitMember lets a member whose log is gone, and that says so, begin with an empty one: it takes its vote, which it gets back
+	// by itself. Refused if most of the others that vote are not well.
+	ReadmitMember(ctx context.Context, member string) (*Member, error)
 	// PreferLeaders says which members should lead, the best first; none = any.
 	PreferLeaders(ctx context.Context, members []string) (*Members, error)
 	// TransferLeadership makes another member the leader, "" = the one that is furthest, and returns it once it is.
@@ -110,7 +113,8 @@ type Member struct {
 	ID           uint16           `json:"id"`
 	Name         string           `json:"name"`
 	Status       string           `json:"status"`
-	Drain        string           `json:"drain,omitempty"` // as of [Drain.State]
+	Drain        string           `json:"drain,omitempty"`    // as of [Drain.State]
+	LogGone      bool             `json:"log_gone,omitempty"` // it says that its log is gone, and waits to be readmitted
 	Role         string           `json:"role"`
 	Vote         string           `json:"vote"`     // wanted: auto, voter, standby
 	Priority     uint8            `json:"priority"` // as leader: the voter with the greatest should lead

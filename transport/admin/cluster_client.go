@@ -36,6 +36,11 @@ func (c *Client) LeaveVote(ctx context.Context, member string) (*Member, error) 
 	return get[Member](ctx, c, http.MethodPost, "/v1/members/"+url.PathEscape(member)+"/auto", nil)
 }
 
+// ReadmitMember implements [Cluster].
+func (c *Client) ReadmitMember(ctx context.Context, member string) (*Member, error) {
+	return get[Member](ctx, c, http.MethodPost, "/v1/members/"+url.PathEscape(member)+"/readmit", nil)
+}
+
 // PreferLeaders implements [Cluster].
 func (c *Client) PreferLeaders(ctx context.Context, members []string) (*Members, error) {
 	body, err := json.Marshal(preference{members})

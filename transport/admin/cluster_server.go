@@ -33,6 +33,10 @@ func (s *Server) clusterRoutes(c Cluster) {
 		v, err := c.LeaveVote(r.Context(), r.PathValue("member"))
 		s.answer(w, "member "+r.PathValue("member"), v, err)
 	})
+	s.mux.HandleFunc("POST /v1/members/{member}/readmit", func(w http.ResponseWriter, r *http.Request) {
+		v, err := c.ReadmitMember(r.Context(), r.PathValue("member"))
+		s.answer(w, "readmit member "+r.PathValue("member"), v, err)
+	})
 	s.mux.HandleFunc("PUT /v1/leader/preference", func(w http.ResponseWriter, r *http.Request) {
 		const what = "prefer leaders"
 		var p preference

@@ -55,6 +55,11 @@ func (m *clusterMember) LeaveVote(_ context.Context, who string) (*admin.Member,
 	return &admin.Member{Name: who}, m.err
 }
 
+func (m *clusterMember) ReadmitMember(_ context.Context, who string) (*admin.Member, error) {
+	m.note("readmit %s", who)
+	return &admin.Member{Name: who}, m.err
+}
+
 func (m *clusterMember) PreferLeaders(_ context.Context, who []string) (*admin.Members, error) {
 	m.note("prefer %q", who)
 	return &admin.Members{Leader: "m1"}, m.err
@@ -114,6 +119,8 @@ func calls(ctx context.Context, c admin.Cluster) []error {
 	add(m != nil && m.Name == "m2", err)
 	m, err = c.DemoteMember(ctx, "m2", true)
 	add(m != nil && m.Name == "m2", err)
+	m, err = c.ReadmitMember(ctx, "m 2")
+	add(m != nil && m.Name == "m 2", err)
 	m, err = c.LeaveVote(ctx, "m 2")
 	add(m != nil && m.Name == "m 2", err)
 	ms, err = c.PreferLeaders(ctx, []string{"m 2", "m1"})
@@ -159,7 +166,7 @@ func TestClusterRoundTrip(t *testing.T) {
 		}
 	}
 	want := []string{
-		"members", "remove m 1/2? {Force:true Alone:false DryRun:false}", "remove m1 {Force:false Alone:false DryRun:true}", "promote m2 false", "demote m2 true", "auto m 2", `prefer ["m 2" "m1"]`, `transfer "m 3"`,
+		"members", "remove m 1/2? {Force:true Alone:false DryRun:false}", "remove m1 {Force:false Alone:false DryRun:true}", "promote m2 false", "demote m2 true", "readmit m 2", "auto m 2", `prefer ["m 2" "m1"]`, `transfer "m 3"`,
 		"tokens", "token {Life:60 Note:ü}", "revoke 0102", "settings", `set voters=""`, "adoption",
 	}
 	if !slices.Equal(m.asked, want) {

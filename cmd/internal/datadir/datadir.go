@@ -115,11 +115,14 @@ type Meta struct {
 	Joined      bool             `json:"joined,omitempty"`       // by join: this member must never begin a log of its own
 	Grown       bool             `json:"grown,omitempty"`        // this member's log has been that of several members
 	Endpoints   []netip.AddrPort `json:"endpoints,omitempty"`    // that it joined with
-	Contacts    []Contact        `json:"contacts,omitempty"`     // the members there were when it joined
+	Contacts    []Contact        `json:"contacts,omitempty"`     // the other members, as it last knew them
 	Former      []Contact        `json:"former,omitempty"`       // members of the epoch before, when this one restored the cluster
 }
 
-// Contact is another member, as it was when this one joined.
+// Founds reports whether this member may begin a log of its own: there is no other one of this cluster.
+func (m *Meta) Founds() bool { return !m.Joined && !m.Grown }
+
+// Contact is another member.
 type Contact struct {
 	Member  pki.MemberID `json:"member"`
 	Name    string       `json:"name"`
@@ -162,23 +165,17 @@ type Dir struct {
 // RaftDir is where the log lives.
 func (d *Dir) RaftDir() string { return filepath.Join(d.Path, DirRaft) }
 
-// SetGrown notes that the log is that of several members. From then on the directory is worth nothing without it: a member that
-// forgot what it had voted for, and what it had confirmed, may lose what the others take for safe. Meta stays as it was read.
-func (d *Dir) SetGrown() error {
+// SetContacts notes the other members of the cluster, and with that, that the log is that of several. From then on this member must not
+// begin another one: it would have forgotten what it voted for, and may lose what the others take for safe. Meta stays as it was read.
+func (d *Dir) SetContacts(all []Contact) error {
 	m := d.Meta
-	m.Grown = true
+	m.Grown, m.Contacts = true, all
 	return m.write(d.Path)
 }
 
-// CheckLog returns an [Error] if the log of a member of several is not there any more.
-func (d *Dir) CheckLog() error {
-	if !d.Meta.Grown || exists(filepath.Join(d.RaftDir(), fileLog)) {
-		return nil
-	}
-	return &Error{
-		Path: d.RaftDir(), Err: ErrBroken, Why: "the log of this member is gone, and a member must not forget what it voted for",
-		Way: "on another member, rootctl member remove " + d.Meta.Name + "; then join again with an empty data directory",
-	}
+// LogIsGone reports whether the log of a member of several is not there any more.
+func (d *Dir) LogIsGone() bool {
+	return d.Meta.Grown && !exists(filepath.Join(d.RaftDir(), fileLog))
 }
 
 // fileLog is the log within its directory, as package replica names it.

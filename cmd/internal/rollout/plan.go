@@ -25,7 +25,7 @@ type Member struct {
 	Role     string // "leader", "voter", "nonvoter"
 	Version  string
 	Epoch    uint16
-	Draining bool
+	LogGone  bool     // it waits to be readmitted
 	Lag      uint64   // log entries behind
 	Deaf     []string // endpoints that answered no HELLO
 	Problems []string // what it complains of
@@ -48,6 +48,8 @@ func (v *View) Well() (wrong []string) {
 			}
 		}
 		switch {
+		case m.LogGone:
+			add("member %s is without its log, and waits: rootctl member readmit %s", m.Name, m.Name)
 		case m.Status != "up":
 			add("member %s is %s", m.Name, m.Status)
 		case m.Lag > maxLag:

@@ -42,7 +42,7 @@ func (v Variant) edits() []edit {
 			{"packetpath/hello.go", "func (w *worker) authenticHello(s *session, at *path, p vl1.Packet, from origin) {\n", "func (w *worker) authenticHello(s *session, at *path, p vl1.Packet, from origin) {\n\treturn\n"},
 		}
 	case Forget:
-		const open = "\tif err := m.dir.CheckLog(); err != nil {\n"
+		const open = "\tlost := m.dir.LogIsGone()\n"
 		return []edit{{"cmd/rootd/run.go", open, "\t_ = os.RemoveAll(m.dir.RaftDir())\n" + open}, {"cmd/rootd/run.go", "\t\"net\"\n", "\t\"net\"\n\t\"os\"\n"}}
 	}
 	return nil
