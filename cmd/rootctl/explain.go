@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -52,14 +53,10 @@ func explain(ctx context.Context, e *env, who, member string) error {
 }
 
 func explainFamily(e *env, x *admin.Explanations, f *admin.Explanation) {
-	position := "unknown"
-	if f.Position != "" {
-		position = fmt.Sprintf("%s, within %d km", f.Position, f.RadiusKm)
-	}
 	e.fields(
 		"peer", x.Who,
 		"address", fmt.Sprintf("%s (%s)", f.Address, f.Family),
-		"position", position,
+		"position", positionText(f),
 		"client", f.Software,
 		"member", orDash(f.Member),
 		"decision", decisionText(f),
@@ -82,6 +79,16 @@ func explainFamily(e *env, x *admin.Explanations, f *admin.Explanation) {
 		t.row(c.Member, ms(c.Cost), measuredText(c), ms(c.Access), optionalMS(c.Distance), km, fmt.Sprintf("%d%%", c.Weight), ms(c.Load), costWord(f, c))
 	}
 	t.flush()
+}
+
+func positionText(f *admin.Explanation) string {
+	switch {
+	case f.Position != "":
+		return fmt.Sprintf("%s, within %d km", f.Position, f.RadiusKm)
+	case slices.ContainsFunc(f.Costs, func(c admin.Cost) bool { return c.Measured != nil }):
+		return "unknown"
+	}
+	return "unknown, and nothing is measured: the costs below only spread such peers over the members"
 }
 
 func decisionText(f *admin.Explanation) string {

@@ -53,7 +53,7 @@ func (s source) Explain(_ context.Context, who, member string) (*admin.Explanati
 	text, _, _ := strings.Cut(who, ":") // an identity names its peer, too
 	var err error
 	if q.Peer, err = vl1.ParseAddress(text); err != nil {
-		return nil, refused(what, "it is neither an address of a peer nor an IP address", "")
+		return nil, refused(what, "it is neither an address of a peer nor an IP address", "give the 10 hexadecimal digits that rootctl peer list shows, or an IP address")
 	}
 	state := s.m.fsm.View().State()
 	var rec table.Record
