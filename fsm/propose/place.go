@@ -13,6 +13,7 @@ import (
 const (
 	relocatePause = 100 * time.Millisecond // between two parts of a walk
 	relocateSlice = 5000                   // peers of one part
+	relocateAgain = 15 * time.Second       // what was located before a walk is in the log by then
 )
 
 // Relocate has all peers that are attached to this member located anew, because a [geo.Locator] knows other places than
@@ -24,13 +25,19 @@ func (p *Proposer) Relocate() {
 	}
 }
 
-// relocate walks over the peers when asked to.
+// relocate walks over the peers when asked to, and once more a while later: changes that were located among the old places may reach
+// the log after the first walk has passed their peers.
 func (p *Proposer) relocate(ctx context.Context) {
+	again := time.NewTimer(relocateAgain)
+	again.Stop()
+	defer again.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-p.moved:
+			again.Reset(relocateAgain)
+		case <-again.C:
 		}
 		began := time.Now()
 		if n := p.relocateAll(ctx); n > 0 && ctx.Err() == nil {

@@ -174,3 +174,22 @@ func TestRelocationSurvivesAFailedEntry(t *testing.T) {
 		}
 	})
 }
+
+// TestLocatedWhilePlacesChange: what was located among the old places may reach the log after the walk that looked for it.
+func TestLocatedWhilePlacesChange(t *testing.T) {
+	a := newAtlas(t)
+	in(t, withAtlas(a), func(t *testing.T, c *cluster, p *propose.Proposer) {
+		p.Relocate()
+		pass(time.Second)
+		p.Offer([]fsm.Sighting{seen(5, "192.0.2.1:1")})
+		pass(time.Second)
+		a.set(t, "192.0.2.0/24 52.37,4.89") // as if it had been located before the walk and applied after it
+		if at := where(t, c, 5); at != "" {
+			t.Fatalf("it is at %q", at)
+		}
+		pass(20 * time.Second)
+		if at := where(t, c, 5); at != "52.37,4.89" {
+			t.Errorf("it is at %q", at)
+		}
+	})
+}
