@@ -16,6 +16,8 @@ const (
 	lineDone  = "done "
 	lineBack  = "taken back "
 	lineOf    = "takes back "
+	lineRuns  = "command of "
+	lineStop  = "stopped at "
 )
 
 // find finds the operation that this one is, or goes on with. All clusters of the fleet know of it, so that none is worked on by another
@@ -85,6 +87,17 @@ func (r *rolling) read(s *sight, id string) {
 			name, _, _ = strings.Cut(name, " ")
 			r.begun = append(r.begun, name)
 			delete(r.done, name)
+		}
+		for _, end := range []string{lineDone, lineBack, lineStop} { // the command has ended
+			if text, ok := strings.CutPrefix(l.Text, end); ok {
+				name, _, _ := strings.Cut(text, " ")
+				delete(r.runs, strings.TrimSuffix(name, ":"))
+			}
+		}
+		if text, ok := strings.CutPrefix(l.Text, lineRuns); ok {
+			if name, at, ok := strings.Cut(text, ": "); ok {
+				r.runs[name] = at
+			}
 		}
 		if name, ok := strings.CutPrefix(l.Text, lineDone); ok {
 			name, _, _ = strings.Cut(name, " ")

@@ -69,6 +69,9 @@ func (h *hands) work() error {
 		if err != nil {
 			return err
 		}
+		if len(asked) > 1 {
+			return fmt.Errorf("commands for %d members at once", len(asked))
+		}
 		for _, file := range asked {
 			if err := h.serve(file); err != nil && h.ctx.Err() == nil {
 				return err

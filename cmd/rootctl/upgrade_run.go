@@ -1,20 +1,16 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"os/user"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
-	"time"
 
 	"github.com/rootd/rootd/cmd/internal/rollout"
 	"github.com/rootd/rootd/snapshot"
@@ -31,7 +27,8 @@ type rolling struct {
 	of      string   // the ID of the upgrade that had ended, and that this rollback takes back; else ""
 	begun   []string // CLUSTER/MEMBER, of this operation, in order
 	done    map[string]bool
-	levels  map[string]int // feature level of each cluster when it began
+	runs    map[string]string // the process of a member's command, if the tool was killed meanwhile
+	levels  map[string]int    // feature level of each cluster when it began
 	line    *statusLine
 }
 
@@ -55,7 +52,7 @@ func (e *env) roll(ctx context.Context, o rollOptions) error {
 		return err
 	}
 	defer c.close()
-	r := &rolling{env: e, o: o, clients: c, done: map[string]bool{}, levels: map[string]int{}, line: e.newStatusLine()}
+	r := &rolling{env: e, o: o, clients: c, done: map[string]bool{}, runs: map[string]string{}, levels: map[string]int{}, line: e.newStatusLine()}
 	defer r.line.done()
 	if r.chosen, err = c.fleet.Only(o.only); err != nil {
 		return &userError{err: err, usage: true}
@@ -286,9 +283,7 @@ func (r *rolling) begin(ctx context.Context, seen []*sight) error {
 	if u, err := user.Current(); err == nil {
 		by = u.Username
 	}
-	if host, err := os.Hostname(); err == nil {
-		by += "@" + host
-	}
+	by += "@" + hostname()
 	for _, s := range seen {
 		kind := r.o.kind
 		if s.operation.Running { // goes on under the name that it began with
@@ -359,7 +354,7 @@ func (r *rolling) stopped(ctx context.Context, t rollout.Turn, why error) error 
 	r.line.done()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.timeout)
 	defer cancel()
-	if err := r.tell(ctx, t.Cluster, "stopped at %s/%s: %v", t.Cluster, t.Member, why); err != nil {
+	if err := r.tell(ctx, t.Cluster, "%s%s/%s: %v", lineStop, t.Cluster, t.Member, why); err != nil {
 		r.note("the log of %s could not be told: %v", t.Cluster, err)
 	}
 	ways := "--resume goes on"
@@ -372,24 +367,4 @@ func (r *rolling) stopped(ctx context.Context, t rollout.Turn, why error) error 
 		return &userError{what: fmt.Sprintf("paused before member %s of %s: all members serve", t.Member, t.Cluster), hint: ways}
 	}
 	return &userError{what: fmt.Sprintf("stopped at member %s of %s: %v", t.Member, t.Cluster, why), hint: "the other members serve; when it is mended, " + ways}
-}
-
-// command runs a member's command, and returns the end of what it said if it fails.
-func (r *rolling) command(ctx context.Context, args []string) error {
-	ctx, cancel := context.WithTimeout(ctx, r.clients.fleet.Rollout.Patience)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	var said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &said, &said
-	cmd.WaitDelay = time.Second // what it left running may hold its output open
-	// Ctrl-C is for this program, which then lets the command end: it must not reach the command through the terminal.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Run(); err != nil && !errors.Is(err, exec.ErrWaitDelay) {
-		text := strings.TrimSpace(said.String())
-		if len(text) > 300 {
-			text = "..." + text[len(text)-300:]
-		}
-		return fmt.Errorf("command %s: %w: %s", args[0], err, text)
-	}
-	return nil
 }

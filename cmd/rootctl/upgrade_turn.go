@@ -42,7 +42,7 @@ func (r *rolling) turn(ctx context.Context, t rollout.Turn) error {
 		return err
 	}
 	r.line.set(name + ": " + strings.Join(t.Command, " "))
-	if err := r.command(ctx, t.Command); err != nil {
+	if err := r.command(ctx, t); err != nil {
 		return err
 	}
 	back, err := r.comesBack(ctx, t, member)

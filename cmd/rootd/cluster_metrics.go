@@ -32,7 +32,7 @@ func clusterMetrics() []memberMetric {
 	add("members", gauge, "Members by status as the log has it.", []string{"status"}, func(m *member) []sample {
 		return membersByStatus(m.fsm.View().State())
 	})
-	add("fenced", gauge, "1 if this member is silent because the cluster believes this life of it over.", nil, func(m *member) []sample {
+	add("fenced", gauge, "1 if this member is silent: the cluster believes this life of it over, or it began without a log and has not caught up.", nil, func(m *member) []sample {
 		return one(yes(m.fenced.Load()))
 	})
 

@@ -40,12 +40,20 @@ func (m *member) fence(ctx context.Context, s *fsm.State) {
 	}
 }
 
+// knows reports whether a member that began without a log has all that it missed: the beginning of its life came after that.
+func (m *member) knows(s *fsm.State) bool {
+	self, ok := s.Member(m.id)
+	epoch := m.sightings.epoch.Load()
+	return ok && epoch != 0 && uint32(self.Epoch) >= epoch
+}
+
 // follow keeps the link and the connections what the log says of the members, and this member's own fence.
 func (c *cluster) follow(ctx context.Context) error {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	var known []link.Member
 	removed, operators := -1, []fsm.Operator(nil)
+	ignorant := c.m.fenced.Load()  // it began without a log
 	var contacts []datadir.Contact // that the data directory has noted since this start
 	for {
 		s := c.m.fsm.View().State()
@@ -64,6 +72,10 @@ func (c *cluster) follow(ctx context.Context) error {
 				c.m.log.Error("data directory not updated", "error", err)
 			}
 			contacts = now
+		}
+		if ignorant && c.m.knows(s) {
+			ignorant = false
+			c.m.setFence(false)
 		}
 		c.m.fence(ctx, s)
 		select {

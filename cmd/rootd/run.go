@@ -255,6 +255,7 @@ func (m *member) wire() error {
 	if m.cluster != nil {
 		m.cluster.receiver = m.root.NewReceiver()
 		m.cluster.rescuer = m.root.NewRescuer(m.cluster.neighbours.via)
+		m.setFence(!m.dir.Meta.Founds() && !m.fsm.View().State().Cluster.Bootstrapped()) // it has no log yet, and knows nobody
 	}
 	return nil
 }

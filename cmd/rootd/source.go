@@ -36,7 +36,10 @@ func (m *member) ready() (ready bool, problems []string) {
 			problems = append(problems, d.problem())
 		}
 	}
-	if m.fenced.Load() {
+	switch {
+	case m.fenced.Load() && m.sightings.epoch.Load() == 0:
+		problems = append(problems, "silent: it began without a log, and has not caught up yet")
+	case m.fenced.Load():
 		problems = append(problems, "silent: the cluster believes this member dead or removed")
 	}
 	if raft.LeaderID == "" {

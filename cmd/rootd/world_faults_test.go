@@ -1,10 +1,16 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/rootd/rootd/cmd/internal/datadir"
 )
 
 var (
@@ -87,7 +93,7 @@ func (f *fate) happen() {
 		defer func() { w.setLoss(0); end() }()
 	}
 	d := f.lasting(100 * time.Second)
-	switch f.IntN(9) {
+	switch f.IntN(10) {
 	case 0:
 		f.kill(f.member(), d)
 	case 1:
@@ -122,7 +128,47 @@ func (f *fate) happen() {
 		end := w.truth.trouble(stalled, h.number, -1)
 		w.stall(h, d)
 		end()
+	case 9:
+		f.forget(f.member(), d)
 	}
+}
+
+// forget loses a member's log. It waits until an operator readmits it.
+func (f *fate) forget(h *host, d time.Duration) {
+	w := f.w
+	w.say("%s loses its log, and is away for %v", h.name, d)
+	h.kill()
+	if err := os.RemoveAll(filepath.Join(h.dir, datadir.DirRaft)); err != nil {
+		w.Fatal(err)
+	}
+	if o := f.member(); o != h && f.IntN(2) == 0 {
+		w.say("and %s is killed", o.name)
+		o.kill()
+		if len(w.hosts) > 3 {
+			defer o.start()
+		} else {
+			time.Sleep(d)
+			o.start()
+		}
+	}
+	time.Sleep(d)
+	ctx, stop := context.WithCancel(context.Background())
+	var operator sync.WaitGroup
+	operator.Go(func() {
+		for said := ""; sleep(ctx, time.Second); {
+			l := w.leads()
+			if l == nil {
+				continue
+			}
+			if _, err := (source{l.member}).ReadmitMember(ctx, h.name); err != nil && err.Error() != said {
+				said = err.Error()
+				w.say("%s", said)
+			}
+		}
+	})
+	h.start()
+	stop()
+	operator.Wait()
 }
 
 func (f *fate) kill(h *host, d time.Duration) {
