@@ -32,6 +32,13 @@ func (e Epoch) String() string {
 	return strconv.FormatUint(uint64(e.Number), 10) + "." + hex.EncodeToString(e.ID[:])
 }
 
+// Began returns when the epoch began, by the clock of whoever restored the cluster, in ms since 1970; 0: it is the first.
+func (e Epoch) Began() int64 {
+	var b [8]byte
+	copy(b[3:], e.ID[:5])
+	return 1000 * int64(binary.BigEndian.Uint64(b[:]))
+}
+
 // NewEpoch begins another epoch of a cluster that is restored on new machines, or from its last member. It is not proposed to a
 // running cluster: whoever restores applies it to the state before the first start.
 //

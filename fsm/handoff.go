@@ -116,6 +116,9 @@ func (s *State) HandoffUnderWay(h *table.Handoff) bool {
 // Seconds returns the log's time in seconds since [table.Epoch].
 func (s *State) Seconds() uint32 { return secondsSinceEpoch(s.Time) }
 
+// RestoredSeconds is when the cluster was restored, in the same unit.
+func (s *State) RestoredSeconds() uint32 { return secondsSinceEpoch(s.Cluster.Restored) }
+
 func age(now, at uint32) uint32 {
 	if at == 0 {
 		return 1 << 31

@@ -43,6 +43,8 @@ type lab struct {
 
 	saviours []*packetpath.Rescuer
 
+	ahead time.Duration // of the log's time
+
 	mu    sync.Mutex // guards index and all calls of fsm.Apply
 	index uint64
 }
@@ -67,6 +69,7 @@ func inLab(t *testing.T, change func(*packetpath.Options), f func(*lab)) {
 func inCluster(t *testing.T, members int, change func(*packetpath.Options), f func(*lab)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(30 * 365 * 24 * time.Hour) // the log's time begins after that of bubbles
 		l := &lab{T: t, net: udp.NewNetwork(), self: identity(t, 0)}
 		l.start(members, change)
 		f(l)
@@ -172,7 +175,7 @@ func (l *lab) apply(c fsm.Command) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.index++
-	fsm.Stamp(b, time.Now().UnixMilli())
+	fsm.Stamp(b, time.Now().Add(l.ahead).UnixMilli())
 	for _, n := range l.nodes {
 		e := &raft.Log{Index: l.index, Term: 1, Type: raft.LogCommand, Data: append([]byte(nil), b...)}
 		if r := n.fsm.Apply(e).(fsm.Response); r.Err != nil {

@@ -50,6 +50,7 @@ type Rescuer struct {
 
 	lives    map[table.MemberID]life // as the view had them when it was last looked at
 	deaths   []*Rescue               // of the last hour, the oldest first
+	heirs    heirs                   // when the peers of the epoch before were last divided
 	waiting  []orphan                // not begun, the one to begin with last
 	pushing  [len(rescueTries)]fifo  // by how many pushes each has had, less one
 	pinning  fifo
@@ -60,17 +61,17 @@ type Rescuer struct {
 	shown    atomic.Pointer[[]Rescue]
 }
 
-// Rescue is what became of this member's share of the peers of a member that died. Those that are in none of the other counts
-// wait.
+// Rescue is what became of this member's share of the peers of a member that died, or of all members when the cluster was restored.
+// Those that are in none of the other counts wait.
 type Rescue struct {
-	Dead      table.MemberID
-	Epoch     uint16 // that ended
-	At        int64  // ms since 1970: when this member saw it
-	Peers     int    // this member's share
-	Pushed    int    // were sent a redirect, or several
-	Arrived   int    // came here
-	Elsewhere int    // were found at another member that lives
-	GivenUp   int    // did not come
+	Dead      table.MemberID // 0: the members of the epoch before
+	Epoch     uint16         // that ended
+	At        int64          // ms since 1970: when this member saw it, or the epoch began
+	Peers     int            // this member's share
+	Pushed    int            // were sent a redirect, or several
+	Arrived   int            // came here
+	Elsewhere int            // were found at another member that lives
+	GivenUp   int            // did not come
 }
 
 // Waiting is how many peers are still to come.
@@ -85,16 +86,16 @@ type life struct {
 type orphan struct {
 	peer   vl1.Address
 	of     *Rescue
-	v4, v6 bool   // families that it had there
-	seen   uint32 // as in [table.Record]
 	since  int64  // ms, of its first push
 	due    int64  // ms, of its next step
 	last   int64  // ms, of its last push, 0: none yet
-	row    int    // pushes in a row
-	prio   uint8  // of its path to the dead member, as far as the log knows: the new one must get above it
-	pins   int    // that are needed
-	pinned int
-	stuck  bool // no other root was known to answer when it was due
+	seen   uint32 // as in [table.Record]
+	row    int8   // pushes in a row
+	pins   int8   // that are needed
+	pinned int8
+	prio   uint8 // of its path to the dead member, as far as the log knows: the new one must get above it
+	v4, v6 bool  // families that it had there
+	stuck  bool  // no other root was known to answer when it was due
 }
 
 // fifo holds orphans in the order in which they are due.
@@ -139,6 +140,7 @@ func (c *Rescuer) Run(ctx context.Context) {
 		}
 		c.w.begin()
 		c.watch(ctx, c.w.root.view.State())
+		c.inherit(ctx, c.w.root.view.State())
 		if c.w.root.fenced.Load() {
 			c.abandon()
 		}
@@ -157,7 +159,7 @@ func (c *Rescuer) Run(ctx context.Context) {
 // abandon leaves all orphans to others, who believe this member dead.
 func (c *Rescuer) abandon() {
 	c.waiting, c.pinning, c.patient, c.settling, c.pushing = nil, fifo{}, fifo{}, fifo{}, [len(rescueTries)]fifo{}
-	c.deaths = nil
+	c.deaths, c.heirs = nil, nil
 }
 
 // watch finds members that have just died.
@@ -199,10 +201,14 @@ func (c *Rescuer) collect(ctx context.Context, state *fsm.State) {
 		})
 		c.w.begin()
 	}
+	c.sortWaiting()
+	c.w.add(RescuesBegun, found)
+}
+
+func (c *Rescuer) sortWaiting() {
 	slices.SortFunc(c.waiting, func(a, b orphan) int {
 		return cmp.Or(cmp.Compare(a.seen, b.seen), cmp.Compare(a.peer, b.peer))
 	})
-	c.w.add(RescuesBegun, found)
 }
 
 // mine are the peers that are being rescued here already.
@@ -224,7 +230,7 @@ func (c *Rescuer) mine() map[vl1.Address]bool {
 func (c *Rescuer) orphan(state *fsm.State, r *table.Record) orphan {
 	o := orphan{peer: r.Address, seen: r.LastSeen}
 	for _, d := range c.deaths {
-		if c.w.now-d.At > rescueGiveUp {
+		if d.Dead == restored || c.w.now-d.At > rescueGiveUp {
 			continue
 		}
 		if r.V4.IsValid() && r.V4Member == d.Dead && r.V4Epoch == d.Epoch {
@@ -234,16 +240,19 @@ func (c *Rescuer) orphan(state *fsm.State, r *table.Record) orphan {
 			o.v6, o.of = true, d
 		}
 	}
-	if o.of != nil && attachedAnywhere(state, r) {
-		o.of = nil // a redirect would cost it the path that it has
+	if o.of != nil {
+		if _, ok := attachedAnywhere(state, r); ok {
+			o.of = nil // a redirect would cost it the path that it has
+		}
 	}
 	return o
 }
 
-func attachedAnywhere(state *fsm.State, r *table.Record) bool {
-	_, ok4 := state.Attached(r, false)
-	_, ok6 := state.Attached(r, true)
-	return ok4 || ok6
+func attachedAnywhere(state *fsm.State, r *table.Record) (at table.MemberID, ok bool) {
+	if at, ok = state.Attached(r, false); !ok {
+		at, ok = state.Attached(r, true)
+	}
+	return at, ok
 }
 
 // rescuer returns the member that takes an orphan: all must agree on it. It is the one that steering finds best, or, where nothing is

@@ -31,8 +31,8 @@ func (c *Rescuer) work() {
 		o := c.waiting[len(c.waiting)-1]
 		c.waiting = c.waiting[:len(c.waiting)-1]
 		o.since = c.w.now
-		if c.elsewhere(&o) {
-			c.found(&o)
+		if at, ok := c.settledAt(&o); ok {
+			c.found(&o, at)
 			continue
 		}
 		c.push(o, 0, via)
@@ -41,13 +41,14 @@ func (c *Rescuer) work() {
 
 // again looks at an orphan some time after a push.
 func (c *Rescuer) again(o orphan, try int, via []netip.AddrPort) {
+	at, settled := c.settledAt(&o)
 	switch {
 	case c.arrived(&o):
 		c.w.inc(Rescued)
 		o.of.Arrived++
 		c.pin(o)
-	case c.elsewhere(&o):
-		c.found(&o)
+	case settled:
+		c.found(&o, at)
 	case c.w.now-o.since >= rescueGiveUp:
 		c.w.inc(RescuesGivenUp)
 		o.of.GivenUp++
@@ -63,13 +64,22 @@ func (c *Rescuer) again(o orphan, try int, via []netip.AddrPort) {
 // wait puts an orphan among those that had so many pushes. Who has had several comes late, if at all.
 func (c *Rescuer) wait(o orphan, try int) {
 	o.due = c.w.now + rescueTick.Milliseconds()
-	if try >= 2 && c.w.now-o.since > 2*rescueTries[2] {
+	switch since := c.w.now - o.since; {
+	case since > 2*rescueTries[3]:
+		o.due = c.w.now + 100*rescueTick.Milliseconds()
+	case since > 2*rescueTries[2]:
 		o.due = c.w.now + 20*rescueTick.Milliseconds()
 	}
 	c.pushing[try].push(o)
 }
 
-func (c *Rescuer) found(o *orphan) {
+// found counts one that needs no help any more: it is at another member, 0: at none, or came here by itself before its turn.
+func (c *Rescuer) found(o *orphan, at table.MemberID) {
+	if at == c.w.root.member {
+		c.w.inc(Rescued)
+		o.of.Arrived++
+		return
+	}
 	c.w.inc(RescuedElsewhere)
 	o.of.Elsewhere++
 }
@@ -84,28 +94,43 @@ func (c *Rescuer) arrived(o *orphan) bool {
 	return at != nil && at.heard.Load() >= o.since
 }
 
-// elsewhere reports whether the log has found the peer at a member that lives, or has forgotten it.
-func (c *Rescuer) elsewhere(o *orphan) bool {
+// settledAt reports whether the log has found the peer at a member that lives, and which, or has forgotten it.
+func (c *Rescuer) settledAt(o *orphan) (at table.MemberID, ok bool) {
 	var r table.Record
-	return !c.w.root.view.PeerHot(o.peer, &r) || attachedAnywhere(c.w.root.view.State(), &r)
+	if !c.w.root.view.PeerHot(o.peer, &r) {
+		return 0, true
+	}
+	return attachedAnywhere(c.w.root.view.State(), &r)
 }
 
 // push sends an orphan a redirect to this member, by way of another root unless it was heard here a moment ago, and a direct
-// word the first time.
+// word.
 func (c *Rescuer) push(o orphan, try int, via []netip.AddrPort) {
 	w := c.w
 	var rec table.Record
 	if !w.root.view.Peer(o.peer, &rec) {
-		c.found(&o)
+		c.found(&o, 0)
+		return
+	}
+	word := try == 0
+	if o.of.Dead == restored {
+		to, listed := c.heirs.of(rec.Planet, o.v4, o.v6)
+		if to != w.root.member {
+			o.of.Peers-- // it falls to another one now
+			return
+		}
+		word = listed && (try == 0 || try == 2 || try == 3) // it may get lost while all come at once, and clients before 1.6.3 wait for the old path to fall silent
+	}
+	if o.stuck = len(via) == 0; o.stuck && !word && try > 0 {
+		c.wait(o, try)
 		return
 	}
 	key, err := w.root.self.Agree(&rec.Key)
 	if err != nil {
-		c.found(&o) // nobody could speak to it
+		c.found(&o, 0) // nobody could speak to it
 		return
 	}
 	c.spare--
-	o.stuck = false
 	if c.mayPush(&o, &rec) {
 		if c.carry(&o, try, via, &key) {
 			if o.last == 0 {
@@ -114,14 +139,25 @@ func (c *Rescuer) push(o orphan, try int, via []netip.AddrPort) {
 			o.last = w.now
 			o.row++
 			w.inc(RescuePushes)
-		} else {
-			o.stuck = len(via) == 0
+			o.stuck = false
 		}
 	}
 	c.wait(o, try)
+	if word {
+		c.speak(&o, &rec, &key)
+	}
+}
+
+// speak sends a direct word to where the log saw an orphan.
+func (c *Rescuer) speak(o *orphan, rec *table.Record, key *vl1.Key) {
+	w := c.w
 	for i, to := range [2]netip.AddrPort{rec.V4, rec.V6} {
-		if port, ok := w.root.portFor(to); ok && try == 0 && [2]bool{o.v4, o.v6}[i] {
-			w.sealWith(origin{addr: to, port: port}, &key, vl1.SuiteSalsa, w.packet(o.peer, vl1.VerbNop))
+		if port, ok := w.root.portFor(to); ok && [2]bool{o.v4, o.v6}[i] {
+			p := w.packet(o.peer, vl1.VerbNop)
+			if o.of.Dead == restored { // it may know this address, and would say nothing
+				p = vl1.AppendWhois(w.packet(o.peer, vl1.VerbWhois), w.root.self.Address)
+			}
+			w.sealWith(origin{addr: to, port: port}, key, vl1.SuiteSalsa, p)
 		}
 	}
 }
@@ -133,7 +169,7 @@ func (c *Rescuer) mayPush(o *orphan, rec *table.Record) bool {
 		o.row = 0
 	}
 	if o.row == 0 {
-		o.row = fsm.PushesTaken - fsm.PushRoom(rec, c.w.root.view.State().Seconds())
+		o.row = int8(fsm.PushesTaken - fsm.PushRoom(rec, c.w.root.view.State().Seconds()))
 	}
 	o.prio = max(rec.Handoff.Prio(false), rec.Handoff.Prio(true))
 	return o.row+1+fsm.RescuePins <= fsm.PushesTaken
@@ -214,7 +250,7 @@ func (c *Rescuer) pin(o orphan) {
 		w.inc(RescuePins)
 	}
 	if o.pinned == 0 {
-		o.pins = max(fsm.RescuePins, int(o.prio-min(o.prio, 1))/2)
+		o.pins = max(fsm.RescuePins, int8((o.prio-min(o.prio, 1))/2))
 	}
 	o.due = w.now + pinAgain
 	if o.pinned++; o.pinned < o.pins {

@@ -88,7 +88,11 @@ func (e *env) printRescues(all []admin.Rescue) {
 }
 
 func rescueText(r *admin.Rescue, now time.Time) string {
-	return fmt.Sprintf("rescue: %s died %s with %s: %s here, %s elsewhere, %s wait, %s given up", r.Member, ago(now, r.At), plural(r.Peers, "peer", "peers"),
+	what := r.Member + " died"
+	if r.Restored {
+		what = "restored"
+	}
+	return fmt.Sprintf("rescue: %s %s with %s: %s here, %s elsewhere, %s wait, %s given up", what, ago(now, r.At), plural(r.Peers, "peer", "peers"),
 		count(r.Arrived), count(r.Elsewhere), count(r.Waiting), count(r.GivenUp))
 }
 

@@ -6,13 +6,14 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/rootd/rootd/packetpath/vl1"
 )
 
-// device is a ZeroTier client of very few words on a real socket: it says HELLO, asks WHOIS, and answers the ECHO by
+// device is a ZeroTier client of very few words on a real socket: it says HELLO, asks WHOIS, and answers the ECHO and WHOIS by
 // which a root finds out whether somebody is there.
 type device struct {
 	id    *vl1.SecretIdentity
@@ -20,6 +21,7 @@ type device struct {
 	world *vl1.World
 	key   vl1.Key
 	conn  *net.UDPConn
+	deaf  atomic.Bool     // it hears nothing
 	heard chan vl1.Packet // what is no ECHO, decrypted
 	peers chan vl1.Packet // what comes from others by way of the root, as it came
 }
@@ -70,6 +72,9 @@ func (d *device) listen() {
 			}
 			continue
 		}
+		if d.deaf.Load() {
+			continue
+		}
 		p, err := vl1.ParsePacket(append([]byte(nil), buf[:n]...))
 		if err != nil {
 			continue
@@ -87,6 +92,10 @@ func (d *device) listen() {
 		}
 		if p.Verb() == vl1.VerbEcho {
 			d.send(vl1.AppendOKEcho(d.packet(vl1.VerbOK), id, p.Payload()), vl1.SuiteSalsa)
+			continue
+		}
+		if p.Verb() == vl1.VerbWhois { // of the root
+			d.send(vl1.AppendOKWhois(d.packet(vl1.VerbOK), id, &d.root), vl1.SuiteSalsa)
 			continue
 		}
 		select {

@@ -60,7 +60,10 @@ func (c *cluster) rescues(ctx context.Context) []admin.Rescue {
 // sum adds up the shares in the rescues that this member knows of.
 func (c *cluster) sum(own, all []packetpath.Rescue) (sums []admin.Rescue) {
 	for _, o := range own {
-		s := admin.Rescue{Member: c.m.memberName(fmt.Sprint(o.Dead)), Epoch: o.Epoch, At: millis(o.At)}
+		s := admin.Rescue{Restored: o.Dead == 0, Epoch: o.Epoch, At: millis(o.At)}
+		if o.Dead != 0 {
+			s.Member = c.m.memberName(fmt.Sprint(o.Dead))
+		}
 		for i := range all {
 			if r := &all[i]; r.Dead == o.Dead && r.Epoch == o.Epoch {
 				s.Peers += r.Peers

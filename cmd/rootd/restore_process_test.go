@@ -60,6 +60,18 @@ func peopled(t *testing.T, b binaries) (*fleet, []*device) {
 	return f, peers
 }
 
+// waitAttached waits until member i has a device at the named member.
+func (f *fleet) waitAttached(i int, d *device, name string) {
+	f.Helper()
+	eventually(f.T, d.id.Address.String()+" is at "+name, func() (found bool) {
+		_ = f.admin(i).Peers(f.Context(), admin.PeerFilter{Prefix: d.id.Address.String(), Member: name}, func(*admin.Peer) error {
+			found = true
+			return nil
+		})
+		return found
+	})
+}
+
 // contents waits until members agree, and returns the hash of what a restore keeps.
 func (f *fleet) contents(members ...int) (hash string) {
 	f.Helper()
@@ -127,6 +139,7 @@ func (b binaries) lastSurvivor(t *testing.T) {
 	t.Logf("rootctl recover:\n%s", out)
 	refused("is the only member of its cluster already", "--yes")
 
+	peers[2].deaf.Store(true)
 	f.start(2)
 	if err := f.members[2].WaitReady(longDeadline(t)); err != nil {
 		t.Fatal(err)
@@ -134,6 +147,8 @@ func (b binaries) lastSurvivor(t *testing.T) {
 	if after := f.contents(2); after != plan.Contents { // nobody has spoken to it yet
 		t.Errorf("contents %s, before %s", after, plan.Contents)
 	}
+	peers[2].deaf.Store(false)
+	f.waitAttached(2, peers[2], "m3") // it is asked: it has no reason to speak
 	if got := peers[2].whois(t, peers[0].id.Address); got != peers[0].id.Identity {
 		t.Errorf("WHOIS: %v", got)
 	}
@@ -178,7 +193,7 @@ func (b binaries) newMachines(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := procs.MemberTest(t, b.rootd())
-	m.DataDir = filepath.Join(t.TempDir(), "new") // made by rootctl
+	m.DataDir, m.UDP = filepath.Join(t.TempDir(), "new"), f.members[0].UDP // made by rootctl; an address of before
 	initFrom := []string{
 		"init", "--from", archive, "--passphrase-file", passphrase, "--name", "r1", "--endpoint", m.UDP.String(), "--address", m.Cluster.String(),
 		"--data-dir", m.DataDir, "--yes",
@@ -217,6 +232,7 @@ func (b binaries) newMachines(t *testing.T) {
 	t.Logf("rootctl init --from:\n%s", p.Output())
 	f.members = append(f.members, m)
 	began := time.Now()
+	peers[0].deaf.Store(true)
 	f.start(3)
 	if err := m.WaitReady(longDeadline(t)); err != nil {
 		t.Fatal(err)
@@ -225,6 +241,8 @@ func (b binaries) newMachines(t *testing.T) {
 	if after := f.contents(3); after != before {
 		t.Errorf("contents %s, before %s", after, before)
 	}
+	peers[0].deaf.Store(false)
+	f.waitAttached(3, peers[0], "r1")
 	code, err := old.Wait(longDeadline(t))
 	if err != nil || code != 1 || !strings.Contains(old.Output(), "epoch 0 of the cluster; member 4 (r1) is of epoch 1.") {
 		t.Errorf("the old member: exit code %d, %v; it said:\n%s", code, err, old.Output())

@@ -72,10 +72,12 @@ type Members struct {
 	Rescues     []Rescue  `json:"rescues,omitzero"` // of the peers of members that died in the last hour, the latest first
 }
 
-// Rescue is what became of the peers of a member that died. They were sent redirects by way of another root.
+// Rescue is what became of the peers of a member that died, or of all members that were lost when the cluster was restored. They were
+// sent redirects by way of another root, or a direct word.
 type Rescue struct {
-	Member    string    `json:"member"`
-	Epoch     uint16    `json:"epoch"` // that ended
+	Member    string    `json:"member"`            // "": the members of the epoch before
+	Restored  bool      `json:"restored,omitzero"` // it is about these
+	Epoch     uint16    `json:"epoch"`             // that ended
 	At        time.Time `json:"at"`
 	Peers     int       `json:"peers"`     // that were there, active, and nowhere else
 	Pushed    int       `json:"pushed"`    // were redirected
