@@ -99,6 +99,15 @@ func (s *clusterStatus) fill(seen *sight) {
 	}
 }
 
+func statuses(seen []*sight) (all []clusterStatus) {
+	for _, s := range seen {
+		c := clusterStatus{Cluster: s.Cluster}
+		c.fill(s)
+		all = append(all, c)
+	}
+	return all
+}
+
 // differentPlanets says whether the clusters hand out different planets: they take the newer one from each other within a minute or two.
 func differentPlanets(all []clusterStatus) string {
 	for _, s := range all[1:] {

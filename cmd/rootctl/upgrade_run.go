@@ -76,6 +76,9 @@ func (e *env) roll(ctx context.Context, o rollOptions) error {
 		first = plan.Turns[0]
 	}
 	wrong := r.unwell(seen, first)
+	if p := differentPlanets(statuses(seen)); p != "" && !o.resume && o.kind != "rollback" {
+		wrong = append(wrong, p) // who has the older one may know no other member to go to
+	}
 	if o.plan {
 		return r.printPlan(plan, wrong)
 	}
