@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/rootd/rootd/cmd/internal/rollout"
 	"github.com/rootd/rootd/snapshot"
@@ -31,6 +32,9 @@ type rolling struct {
 	levels  map[string]int    // feature level of each cluster when it began
 	line    *statusLine
 }
+
+// electionPatience is how long what was interrupted waits for the clusters to be well before it goes on.
+const electionPatience = 15 * time.Second
 
 // rollOptions are what the command line says.
 type rollOptions struct {
@@ -67,15 +71,22 @@ func (e *env) roll(ctx context.Context, o rollOptions) error {
 	if err := r.find(seen); err != nil {
 		return err
 	}
-	plan, err := r.makePlan(seen)
+	plan, wrong, err := r.assess(seen)
 	if err != nil {
 		return err
 	}
-	var first rollout.Turn
-	if len(plan.Turns) > 0 {
-		first = plan.Turns[0]
+	// What was interrupted shall not have to be called twice because a leader is being elected.
+	for until := time.Now().Add(electionPatience); len(wrong) > 0 && !o.plan && (o.resume || o.kind == "rollback") && time.Now().Before(until); {
+		if !wait(ctx, time.Second) {
+			return ctx.Err()
+		}
+		if seen, err = r.lookAll(ctx); err != nil {
+			return err
+		}
+		if plan, wrong, err = r.assess(seen); err != nil {
+			return err
+		}
 	}
-	wrong := r.unwell(seen, first)
 	if p := differentPlanets(statuses(seen)); p != "" && !o.resume && o.kind != "rollback" {
 		wrong = append(wrong, p) // who has the older one may know no other member to go to
 	}
@@ -109,6 +120,18 @@ func (r *rolling) lookAll(ctx context.Context) (seen []*sight, err error) {
 		seen = append(seen, s)
 	}
 	return seen, nil
+}
+
+// assess makes the plan, and says what speaks against its first turn.
+func (r *rolling) assess(seen []*sight) (plan *rollout.Plan, wrong []string, err error) {
+	if plan, err = r.makePlan(seen); err != nil {
+		return nil, nil, err
+	}
+	var first rollout.Turn
+	if len(plan.Turns) > 0 {
+		first = plan.Turns[0]
+	}
+	return plan, r.unwell(seen, first), nil
 }
 
 func (r *rolling) makePlan(seen []*sight) (*rollout.Plan, error) {

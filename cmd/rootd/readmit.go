@@ -75,7 +75,7 @@ func (m *member) waitReadmitted(ctx context.Context) error {
 	go func() { ended <- caller.Run(asking) }()
 	defer func() {
 		stop()
-		<-ended
+		_ = <-ended // it ends with its context
 	}()
 	for said := ""; ; {
 		why, ok := m.askReadmission(asking, caller)
