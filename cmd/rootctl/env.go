@@ -150,9 +150,12 @@ func newRoot(e *env) *cobra.Command {
 		SilenceUsage:  true,
 		Args:          noArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		PersistentPreRunE: func(*cobra.Command, []string) error {
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			if e.output != "table" && e.output != "json" {
 				return usageError("-o %s: choose table or json", e.output)
+			}
+			if err := cmd.ValidateFlagGroups(); err != nil { // which cobra would take for a failure
+				return &userError{err: err, usage: true}
 			}
 			return nil
 		},

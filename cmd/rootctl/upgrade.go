@@ -25,6 +25,9 @@ func newUpgrade(e *env) *cobra.Command {
 	c.Example = "  rootctl upgrade --fleet fleet.toml --plan\n  rootctl upgrade --fleet fleet.toml --canary ams-1\n  rootctl upgrade --fleet fleet.toml --resume\n  rootctl upgrade --fleet fleet.toml --rollback\n  rootctl upgrade status"
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		if o.fleet == "" {
+			if cmd.Flags().NFlag() > 0 {
+				return usageError("--fleet is missing")
+			}
 			return cmd.Help()
 		}
 		if back {
