@@ -175,12 +175,13 @@ func (d *decider) pick() vl1.Address {
 }
 
 func (d *decider) decide(a vl1.Address, r *table.Record, p *steer.Peer) {
-	if !d.tab.LookupHot(a, r) {
+	if !d.tab.LookupSteered(a, r) {
 		panic("not found")
 	}
 	*p = steer.Peer{
 		Unit: r.Position, RadiusKm: geo.RadiusKm(r.Flags), Family: steer.FamilyOf(r.Protocol, r.Major, r.Minor, r.Revision),
 		Current: uint16(r.V4Member), Planet: 9, Now: 1e6, Spread: uint8(a),
+		At: r.Handoff.At, Target: uint16(r.Handoff.Target), Moves: r.Handoff.Moves, Fails: r.Handoff.Fails, Failed: uint16(r.Handoff.Failed),
 	}
 	best := d.to.Decide(p).Best
 	d.sum += uint64(best)

@@ -102,6 +102,9 @@ type Counters struct {
 // Peer fills r with what the log says about a peer. Wait-free, no allocation; any goroutine.
 func (s *State) Peer(a vl1.Address, r *table.Record) bool { return s.peers.Lookup(a, r) }
 
+// PeerSteered is Peer without the key: what a decision needs.
+func (s *State) PeerSteered(a vl1.Address, r *table.Record) bool { return s.peers.LookupSteered(a, r) }
+
 // Table returns the live peer table, for reading: lookups without the key, prefetching, scans.
 func (s *State) Table() *table.Table { return s.peers }
 

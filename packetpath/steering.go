@@ -141,7 +141,7 @@ func steerPeer(p *steer.Peer, state *fsm.State, rec *table.Record, v6 bool) {
 func (w *worker) decide(peer vl1.Address, v6 bool) steer.Decision {
 	state := w.root.view.State()
 	var rec table.Record
-	if !state.Peer(peer, &rec) {
+	if !state.PeerSteered(peer, &rec) {
 		return steer.Decision{Current: -1, Cost: -1, Reason: steer.StayNobody}
 	}
 	return w.decideFor(state, &rec, v6)

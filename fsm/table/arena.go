@@ -19,9 +19,8 @@ const (
 type arena struct {
 	take func(size int) ([]block, error) // takes zeroed memory from the system
 
-	mu    sync.Mutex // guards fresh and free; only loaders ever wait for it
-	fresh []block    // of the newest chunk, not given out yet
-	free  []*block   // given back, not cleared
+	mu    sync.Mutex // guards pools; only loaders ever wait for it
+	pools [2]pool
 
 	private bool // nobody reads yet: see Options. The writer's own
 	// plain says that what no reader may count on yet is written by plain stores, which overlap and cost a fraction of atomic
@@ -32,6 +31,22 @@ type arena struct {
 
 	total  atomic.Int64 // bytes taken from the system
 	unused atomic.Int64 // bytes of it not in use by a segment
+}
+
+// Blocks of slots and blocks of entries come from chunks of their own. Nearly all lookups end at a slot: the fewer pages
+// slots lie on, the more of them the processor knows its way to.
+type kind int
+
+const (
+	ofSlots kind = iota
+	ofEntries
+)
+
+// A pool is the blocks of one kind that nobody has.
+type pool struct {
+	fresh []block  // of the newest chunk, not given out yet
+	free  []*block // given back, not cleared
+	total int      // bytes taken from the system
 }
 
 // mappings are apart from the arena so that its cleanup can have them when the arena is gone.
@@ -62,43 +77,45 @@ func newArena(o Options) *arena {
 }
 
 // get returns a block, and whether it may hold old words.
-func (a *arena) get() (b *block, dirty bool, err error) {
+func (a *arena) get(k kind) (b *block, dirty bool, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if n := len(a.free); n > 0 {
-		b, a.free = a.free[n-1], a.free[:n-1]
+	p := &a.pools[k]
+	if n := len(p.free); n > 0 {
+		b, p.free = p.free[n-1], p.free[:n-1]
 		a.unused.Add(-blockBytes)
 		return b, true, nil
 	}
-	if len(a.fresh) == 0 {
-		if err := a.extend(); err != nil {
+	if len(p.fresh) == 0 {
+		if err := a.extend(p); err != nil {
 			return nil, false, err
 		}
 	}
-	b, a.fresh = &a.fresh[0], a.fresh[1:]
+	b, p.fresh = &p.fresh[0], p.fresh[1:]
 	a.unused.Add(-blockBytes)
 	return b, false, nil
 }
 
 // put takes back a block that no segment of the current directory uses.
-func (a *arena) put(b *block) {
+func (a *arena) put(k kind, b *block) {
 	if b != nil {
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		a.free = append(a.free, b)
+		a.pools[k].free = append(a.pools[k].free, b)
 		a.unused.Add(blockBytes)
 	}
 }
 
 // extend takes another chunk from the system: an eighth of what is there, so that there are few chunks and little is
 // taken in vain.
-func (a *arena) extend() error {
-	size := int(min(max(a.total.Load()/8, minChunk), maxChunk)) &^ (minChunk - 1)
+func (a *arena) extend(p *pool) error {
+	size := min(max(p.total/8, minChunk), maxChunk) &^ (minChunk - 1)
 	fresh, err := a.take(size)
 	if err != nil {
 		return err
 	}
-	a.fresh = fresh
+	p.fresh = fresh
+	p.total += size
 	a.total.Add(int64(size))
 	a.unused.Add(int64(size))
 	return nil

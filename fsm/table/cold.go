@@ -65,22 +65,43 @@ func (h *Handoff) Since(v6 bool) uint32 {
 //	9     failed (16), IPv4 priority (8), IPv6 priority (8), attached since, IPv4 (32)
 //	10    attached since, IPv6 (32), moves (8), pushes (8), fails (8), family of the intent (8): 1 is IPv6
 //
-// Entries are immutable: a change of either takes a new one.
+// It takes two units of four words for the key, and a third one for the handoff, unless that is zero, as it is until the cluster does
+// something to the peer. Entries are immutable: a change of either takes a new one.
 type entry [entryWords]uint64
 
 const (
 	keyWords   = 8
 	entryWords = 11
 
-	blockEntries   = blockSlots * slotWords / entryWords
-	maxEntryBlocks = 9 // for as many entries as the fullest segment may give out
+	unitWords      = 4
+	blockUnits     = blockSlots * slotWords / unitWords
+	maxEntryBlocks = 11 // for three times as many units as the fullest segment has peers, and stale ones: see segment.brimming
 )
+
+// A placement is where an entry is in its segment: the number of its first unit, and longEntry if it has a handoff.
+type placement uint16
+
+const longEntry placement = 1 << 15
+
+func (p placement) unit() uint32 { return uint32(p &^ longEntry) }
+
+// units is how many units the entry takes.
+func (p placement) units() int { return 2 + int(p>>15) }
+
+// words is how many words of it are stored.
+func (p placement) words() uint32 { return keyWords + uint32(p>>15)*(entryWords-keyWords) }
+
+// plain reports whether the handoff is zero.
+func (e *entry) plain() bool { return e[8]|e[9]|e[10] == 0 }
 
 func (e *entry) pack(r *Record) {
 	for i := range keyWords {
 		e[i] = binary.LittleEndian.Uint64(r.Key[8*i:])
 	}
-	h := &r.Handoff
+	e.packHandoff(&r.Handoff)
+}
+
+func (e *entry) packHandoff(h *Handoff) {
 	e[8] = uint64(h.Target)<<48 | uint64(h.From)<<32 | uint64(h.At)
 	e[9] = uint64(h.Failed)<<48 | uint64(h.Prio4)<<40 | uint64(h.Prio6)<<32 | uint64(h.Since4)
 	e[10] = uint64(h.Since6)<<32 | uint64(h.Moves)<<24 | uint64(h.Pushes)<<16 | uint64(h.Fails)<<8
@@ -91,7 +112,15 @@ func (e *entry) pack(r *Record) {
 
 func (e *entry) unpack(r *Record) {
 	e.unpackKey(&r.Key)
-	r.Handoff = Handoff{
+	e.unpackHandoff(&r.Handoff)
+}
+
+func (e *entry) unpackHandoff(h *Handoff) {
+	if e.plain() {
+		*h = Handoff{}
+		return
+	}
+	*h = Handoff{
 		Target: MemberID(e[8] >> 48), From: MemberID(e[8] >> 32), At: uint32(e[8]),
 		Failed: MemberID(e[9] >> 48), Prio4: uint8(e[9] >> 40), Prio6: uint8(e[9] >> 32), Since4: uint32(e[9]),
 		Since6: uint32(e[10] >> 32), Moves: uint8(e[10] >> 24), Pushes: uint8(e[10] >> 16), Fails: uint8(e[10] >> 8), V6: e[10]&1 != 0,
@@ -104,48 +133,60 @@ func (e *entry) unpackKey(k *vl1.PublicKey) {
 	}
 }
 
-// loadEntry reads the entry at the given place. It reports false if there is none, which only a reader of a replaced segment
-// sees.
-func (s *segment) loadEntry(place uint32, e *entry) bool {
-	if place >= maxEntryBlocks*blockEntries {
-		return false
+// placeOf is the place of the entry of the peer in slot i.
+func (s *segment) placeOf(i uint32) placement { return placement(s.slot(i)[5].Load()) }
+
+// entryAt returns the block of an entry, and which word of it is the first. There is none only for a reader of a replaced segment.
+func (s *segment) entryAt(p placement) (b *block, word uint32) {
+	u := p.unit()
+	if u >= maxEntryBlocks*blockUnits || u%blockUnits+uint32(p.units()) > blockUnits {
+		return nil, 0
 	}
-	b := s.cold[place/blockEntries].Load()
+	return s.cold[u/blockUnits].Load(), u % blockUnits * unitWords
+}
+
+// loadEntry reads the entry at a place. It reports false if there is none.
+func (s *segment) loadEntry(p placement, e *entry) bool {
+	b, at := s.entryAt(p)
 	if b == nil {
 		return false
 	}
-	at := place % blockEntries * entryWords
-	for j := range e {
-		e[j] = b.word(at + uint32(j)).Load()
+	e[8], e[9], e[10] = 0, 0, 0
+	for j := range p.words() {
+		e[j] = b.word(at + j).Load()
 	}
 	return true
 }
 
-// holds reports whether the entry at the given place is this one.
-func (s *segment) holds(place uint32, e *entry) bool {
-	var have entry
-	return s.loadEntry(place, &have) && have == *e
-}
-
-// addEntry stores an entry at the next place.
-func (s *segment) addEntry(e *entry) (place uint32, err error) {
-	place = uint32(s.used)
-	p := &s.cold[place/blockEntries]
-	b := p.Load()
+// addEntry stores an entry at the next place, which is in one block.
+func (s *segment) addEntry(e *entry) (placement, error) {
+	p := placement(0)
+	if !e.plain() {
+		p = longEntry
+	}
+	if left := blockUnits - s.used%blockUnits; left < p.units() {
+		s.used += left
+	}
+	p |= placement(s.used)
+	at := &s.cold[s.used/blockUnits]
+	b := at.Load()
 	if b == nil {
-		if b, _, err = s.mem.get(); err != nil {
+		var err error
+		if b, _, err = s.mem.get(ofEntries); err != nil {
 			return 0, err
 		}
-		p.Store(b)
+		at.Store(b)
 	}
-	at := place % blockEntries * entryWords
-	s.used++
+	s.used += p.units()
+	s.units += p.units()
+	first := p.unit() % blockUnits * unitWords
 	if s.mem.plain || s.mem.private {
-		*(*entry)(unsafe.Pointer(b.word(at))) = *e // an entry's words follow each other
-		return place, nil
+		w := unsafe.Slice((*uint64)(unsafe.Pointer(b.word(first))), p.words()) // an entry's words follow each other
+		copy(w, e[:])
+		return p, nil
 	}
-	for j, v := range e {
-		b.word(at + uint32(j)).Store(v)
+	for j := range p.words() {
+		b.word(first + j).Store(e[j])
 	}
-	return place, nil
+	return p, nil
 }

@@ -6,25 +6,27 @@
 //
 // # Who may call what
 //
-// Lookup, LookupHot, Prefetch, PrefetchAll, Scan, Len and Stats: any goroutine, at any time. Put, Update, Delete, Freeze and Close:
+// Lookup, LookupHot, LookupSteered, Prefetch, PrefetchAll, Scan, Len and Stats: any goroutine, at any time. Put, Update, Delete, Freeze and Close:
 // one goroutine, the writer; a private table may be filled by several, with a [Loader] each. The methods of a Frozen: any
 // goroutine, but Release after Range. There are no goroutines inside.
 //
 // # Design
 //
-//	directory ──► segment ──► 1 to 8 blocks of slots:    64 bytes a peer, the hot part
-//	 by the first    by the   1 to 9 blocks of entries:  88 bytes a peer, key and handoff, densely
-//	 bits of Hash    next bits, linear probing
+//	directory ──► lane ──────► 1 to 7 blocks of slots:    64 bytes a peer, the hot part
+//	 by the first   └► segment ► 1 to 11 blocks of entries: 64 bytes a peer for its key, and 32 for its handoff if it has one
+//	 bits of Hash
 //
-// A slot is one cache line, so that a packet costs one or two misses; entries are needed for WHOIS, for handoffs, and for peers that this
-// member has not met, so they lie apart, and are dense although slots must not be. At 0.64 to 0.81 load, that is 175 to 200 bytes
-// a peer. Blocks are all of one size, so what one segment gives back any other can use. The system's memory is taken in large
-// chunks and returned when the table as a whole is gone; a table never shrinks.
+// A slot is one cache line, found by the next bits of the hash and linear probing. What a lookup reads before it, a lane, lies in an
+// array that stays in the cache, so that a packet costs one or two misses; entries are needed for WHOIS, for handoffs, and for peers that this
+// member has not met, so they lie apart, and are dense although slots must not be. At 0.62 to 0.81 load, that is 150 to 180 bytes
+// a peer, and 32 more for one with a handoff. Blocks are all of one size, so what one segment gives back any other can use; slots have
+// chunks of memory of their own. The system's memory is taken in large chunks and returned when the table as a whole is gone; a
+// table never shrinks.
 //
 // Growth is by one segment at a time: see fillAfter. A slot is never moved or used twice within a segment: a deleted peer
 // leaves a tombstone, and the next rebuild of its segment, which comes after a few hundred new peers there at the latest, leaves
 // tombstones and stale entries behind. So a peer that exists is always found, and the longest Put is the copying of one
-// segment, about 6,500 peers, whatever the size of the table.
+// segment, about 5,700 peers, whatever the size of the table.
 //
 // Slots lie in the order of the hash, and [Frozen.Range] sorts what linear probing displaced: equal tables give equal
 // sequences, snapshots can be cut into ranges of the hash, and a table that is loaded in this order is written
@@ -33,7 +35,7 @@
 // # Why readers need no lock
 //
 // Everything that the writer changes while readers may look at it is an atomic, and Go's atomics are sequentially
-// consistent: all goroutines see one order of them. Four arguments rest on this; the details stand at the structures.
+// consistent: all goroutines see one order of them. Five arguments rest on this; the details stand at the structures.
 //
 //   - A slot is whole: word 0 has the address and a sequence, which is odd while more than one word is being changed, and different
 //     after any change. A reader that finds word 0 even and the same before and after its copy has copied a state that
@@ -41,6 +43,7 @@
 //     has lost its processor. See Table.overwrite and undo.
 //   - An entry belongs to its slot: it is written before the slot points to it, and never again in the life of the segment. A
 //     peer whose key or handoff changes gets another entry.
+//   - A lane is current: its count of changes was even, and the same before and after the reading. See lane.
 //   - A segment is current: the reader asks the directory again after it read. If the answer is still the same segment, no
 //     block had been given to another segment by then, since the writer takes a segment out of the directory first.
 //     Otherwise it begins again. Headers are Go objects and cannot come back as another segment while a reader has one.
@@ -56,5 +59,5 @@
 // # Limits
 //
 // A freeze that is never released makes every change of a page that was not saved yet cost a copy of 1 KiB, and keeps all replaced
-// segments. A table of n peers takes n times about 190 bytes for good, also when most of them are deleted.
+// segments. A table of n peers takes n times about 165 bytes for good, also when most of them are deleted.
 package table

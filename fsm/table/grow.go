@@ -5,14 +5,18 @@ import (
 	"math"
 )
 
-// How a table grows: a segment that has given out as many entries as its limit says is replaced by one with so many blocks that
+// How a table grows: a segment with as many peers, deleted ones included, as its limit says is replaced by one with so many blocks that
 // it is filled to at most fillAfter; or, where maxBlocks are too few for that, by two, each for half of the range. So a
-// segment goes from 5 blocks to 6, 7, 8, and then to twice 5, and is between 0.64 and 0.81 full. Limits differ by segment,
+// segment goes from 4 blocks to 5, 6, 7, and then to twice 4, and is between 0.62 and 0.81 full, or 0.84 while others grow. Limits differ by segment,
 // within limitSpread, so that segments with the same number of peers, which the hash gives them, do not all grow at once.
 const (
 	fillAfter   = 0.715
 	limitLeast  = 0.75
 	limitSpread = 0.0625
+
+	// restBetween is how many new peers or entries are stored between the replacements of two segments, unless one cannot wait: so a log
+	// entry of a thousand new peers waits for three of them, not for a dozen that happen to come together.
+	restBetween = 300
 
 	// maxDepth keeps the directory small whatever the addresses: 2^28 segments.
 	maxDepth = 28
@@ -42,7 +46,7 @@ func (t *Table) newSegment(prefix uint64, depth uint8, blocks int) (*segment, er
 	chance := float64((prefix+uint64(depth))*0x9e3779b97f4a7c15>>40&0xffff) / 0x10000
 	s.limit = int(float64(s.slots) * (limitLeast + limitSpread*chance))
 	for i := range blocks {
-		b, dirty, err := t.mem.get()
+		b, dirty, err := t.mem.get(ofSlots)
 		if err != nil {
 			t.free(s)
 			return nil, err
@@ -64,10 +68,10 @@ func (t *Table) newSegment(prefix uint64, depth uint8, blocks int) (*segment, er
 // free gives the blocks of s back. Readers may still be in them: what they read there does not count.
 func (t *Table) free(s *segment) {
 	for i := range s.hot {
-		t.mem.put(s.hot[i])
+		t.mem.put(ofSlots, s.hot[i])
 	}
 	for i := range s.cold {
-		t.mem.put(s.cold[i].Load())
+		t.mem.put(ofEntries, s.cold[i].Load())
 	}
 }
 
@@ -79,7 +83,7 @@ func (t *Table) count(s *segment, sign int64) {
 
 // makeRoom rebuilds or splits s until the segment for hash h can take another key, and returns that one.
 func (t *Table) makeRoom(s *segment, h uint64) (*segment, error) {
-	for s.used >= s.limit {
+	for s.full() {
 		if err := t.replace(s); err != nil {
 			return nil, err
 		}
@@ -161,11 +165,17 @@ func (t *Table) newHalves(s *segment) (low, high *segment, err error) {
 	return low, high, nil
 }
 
+// lookAhead is how many slots before its turn the entry of a slot is asked for.
+const lookAhead = 12
+
 // copyInto adds every live peer of s to that half of its range that its hash belongs to.
 func (s *segment) copyInto(low, high *segment) error {
 	var w words
 	var e entry
 	for i := range s.slots {
+		if j := i + lookAhead; j < s.slots {
+			s.prefetchEntry(s.slot(j))
+		}
 		sl := s.slot(i)
 		sl.load(&w)
 		a := addressOf(w[0])

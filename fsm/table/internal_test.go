@@ -36,10 +36,45 @@ func TestStalledWriter(t *testing.T) {
 	if !tab.Lookup(was.Address, &got) || got != was {
 		t.Errorf("Lookup during a change: %+v, want %+v", got, was)
 	}
+	got = Record{Key: was.Key}
+	if !tab.LookupSteered(was.Address, &got) || got != was {
+		t.Errorf("LookupSteered during a change: %+v, want %+v", got, was)
+	}
 
 	tab.undo.version.Store(tab.undo.version.Load() + 1) // the writer is at the next change, and this one was never ended:
 	if tab.Lookup(was.Address, &got) {                  // impossible, but a reader must not go on for ever
 		t.Error("Lookup found a record that nothing vouches for")
+	}
+}
+
+// Nor does one that loses its processor while it replaces a segment: lookups go past the lane.
+func TestStalledReplacement(t *testing.T) {
+	tab, err := New(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := Record{Address: 0x1234567890, LastSeen: 5}
+	if err := tab.Put(&r); err != nil {
+		t.Fatal(err)
+	}
+	l := tab.dir.Load().lane(Hash(r.Address))
+	shape := l.shape.Load()
+	for name, now := range map[string]uint64{"changing": (shape + laneChange) &^ (laneChange - 1), "changing, late": shape + laneChange} {
+		l.shape.Store(now)
+		var got Record
+		if !tab.LookupHot(r.Address, &got) || got.LastSeen != 5 {
+			t.Errorf("%s: LookupHot found %+v", name, got)
+		}
+		if tab.LookupHot(r.Address+1, &got) {
+			t.Errorf("%s: LookupHot found a peer that was never put", name)
+		}
+	}
+	if v := l.read(Hash(r.Address), r.Address, &words{}); v != torn {
+		t.Errorf("a lane that is being changed says %v", v)
+	}
+	l.shape.Store(shape)
+	if v := l.read(Hash(r.Address), r.Address, &words{}); v != found {
+		t.Errorf("a lane says %v", v)
 	}
 }
 
@@ -232,8 +267,40 @@ func TestReleaseFrees(t *testing.T) {
 	if len(tab.limbo) != 0 || len(tab.saved) != 0 {
 		t.Errorf("%d segments and %d sets kept after the last Release", len(tab.limbo), len(tab.saved))
 	}
-	blocks := int64(len(tab.mem.fresh)+len(tab.mem.free)) * blockBytes
-	if got := tab.Stats().Unused; got != blocks {
-		t.Errorf("%d bytes unused by the counter, %d by the lists", got, blocks)
+	blocks := 0
+	for _, p := range tab.mem.pools {
+		blocks += len(p.fresh) + len(p.free)
+	}
+	if got := tab.Stats().Unused; got != int64(blocks)*blockBytes {
+		t.Errorf("%d bytes unused by the counter, %d blocks of %d by the lists", got, blocks, blockBytes)
+	}
+}
+
+// However many segments are about to be full, a thousand new peers wait for a few of them only.
+func TestGrowthIsSpread(t *testing.T) {
+	tab, err := New(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r Record
+	replaced := func() int64 { return tab.stats.rebuilds.Load() + tab.stats.splits.Load() }
+	most, before, brimming := int64(0), int64(0), false
+	for i := range 300_000 {
+		r.Address = vl1.Address(i + 1)
+		if s := tab.dir.Load().segment(Hash(r.Address)); s.brimming() {
+			brimming = true
+		}
+		if err := tab.Put(&r); err != nil {
+			t.Fatal(err)
+		}
+		if i%1000 == 999 {
+			most, before = max(most, replaced()-before), replaced()
+		}
+	}
+	if most > 1000/restBetween+1 || brimming {
+		t.Errorf("up to %d segments replaced within a thousand new peers; one could not wait: %v", most, brimming)
+	}
+	if n := replaced(); n < 100 {
+		t.Errorf("%d segments replaced: the test tests nothing", n)
 	}
 }

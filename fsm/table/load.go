@@ -34,7 +34,7 @@ func (l *Loader) Put(r *Record) error {
 		if known {
 			return nil
 		}
-		if s.used >= s.limit {
+		if s.full() {
 			if err := l.replace(); err != nil {
 				return err
 			}

@@ -13,15 +13,18 @@ func (t *Table) Prefetch(as []vl1.Address) {
 	d := t.dir.Load()
 	for _, a := range as {
 		h := Hash(a)
-		s := d.segment(h)
-		if s.slots == 0 {
+		l := d.lane(h)
+		shape := l.shape.Load()
+		slots := laneSlots(shape)
+		if slots == 0 {
 			return
 		}
-		i := s.home(h)
-		prefetch(unsafe.Pointer(s.slot(i)))
-		prefetch(unsafe.Pointer(s.slot(min(i+1, s.slots-1))))
-		runtime.KeepAlive(s)
+		i := home(h, laneDepth(shape), slots)
+		prefetch(unsafe.Pointer(&l.hot[i>>blockShift].Load()[i&(blockSlots-1)]))
+		i = min(i+1, slots-1)
+		prefetch(unsafe.Pointer(&l.hot[i>>blockShift].Load()[i&(blockSlots-1)]))
 	}
+	runtime.KeepAlive(d)
 }
 
 // PrefetchAll is Prefetch for those who want keys and handoffs too: it waits for the slots, and leaves the entries on their way.
@@ -38,12 +41,7 @@ func (t *Table) PrefetchAll(as []vl1.Address) {
 		for range 4 { // most are at home or near
 			sl := s.slot(i)
 			if addressOf(sl[0].Load()) == a {
-				place := uint32(sl[5].Load() & 0xffff)
-				if b := s.cold[place/blockEntries%maxEntryBlocks].Load(); b != nil {
-					at := place % blockEntries * entryWords
-					prefetch(unsafe.Pointer(b.word(at)))
-					prefetch(unsafe.Pointer(b.word(at + entryWords - 1)))
-				}
+				s.prefetchEntry(sl)
 				break
 			}
 			if i++; i == s.slots {
@@ -51,5 +49,14 @@ func (t *Table) PrefetchAll(as []vl1.Address) {
 			}
 		}
 		runtime.KeepAlive(s)
+	}
+}
+
+// prefetchEntry asks for the entry of a slot.
+func (s *segment) prefetchEntry(sl *slot) {
+	p := placement(sl[5].Load())
+	if b, at := s.entryAt(p); b != nil {
+		prefetch(unsafe.Pointer(b.word(at)))
+		prefetch(unsafe.Pointer(b.word(at + p.words() - 1)))
 	}
 }

@@ -44,7 +44,7 @@ type Record struct {
 	Position [3]int16 // unit vector from the centre of the Earth, times 32767; all zero if unknown
 	Flags    uint8    // the table keeps them and gives them no meaning
 
-	// Handoff is what the cluster did to this peer. It lies beside the key: [Table.LookupHot] leaves it alone.
+	// Handoff is what the cluster did to this peer. It lies beside the key unless it is zero.
 	Handoff Handoff
 }
 
@@ -61,14 +61,14 @@ func (r *Record) check() error {
 	return nil
 }
 
-// A slot holds a record but for its key, in eight words:
+// A slot holds a record but for its key and its handoff, in eight words:
 //
 //	word  bits 63..0
 //	0     address (40), sequence (24)
 //	1     IPv4 address (32), port (16), member (16)
 //	2     IPv4 epoch (16), IPv6 epoch (16), last seen (32)
 //	3, 4  IPv6 address (128)
-//	5     IPv6 port (16), IPv6 member (16), revision (16), place of the key in the segment (16)
+//	5     IPv6 port (16), IPv6 member (16), revision (16), where the entry is in the segment (16)
 //	6     planet (48), major (8), minor (8)
 //	7     position (3 x 16), protocol (8), flags (8)
 //
@@ -77,11 +77,11 @@ const slotWords = 8
 
 type words [slotWords]uint64
 
-// place is where in its segment's identity blocks the key of the record is.
-func (w *words) place() uint32 { return uint32(w[5] & 0xffff) }
+// place is where the entry of the record is.
+func (w *words) place() placement { return placement(w[5]) }
 
-// pack fills words 1 to 7 of w with r; the place of the key is given, and word 0 is the caller's.
-func (r *Record) pack(w *words, place uint32) {
+// pack fills words 1 to 7 of w with r; the place of the entry is given, and word 0 is the caller's.
+func (r *Record) pack(w *words, p placement) {
 	w[1] = uint64(r.V4Member)
 	if r.V4.IsValid() {
 		ip := r.V4.Addr().As4()
@@ -89,7 +89,7 @@ func (r *Record) pack(w *words, place uint32) {
 	}
 	w[2] = uint64(r.V4Epoch)<<48 | uint64(r.V6Epoch)<<32 | uint64(r.LastSeen)
 	w[3], w[4] = 0, 0
-	w[5] = uint64(r.V6Member)<<32 | uint64(r.Revision)<<16 | uint64(place&0xffff)
+	w[5] = uint64(r.V6Member)<<32 | uint64(r.Revision)<<16 | uint64(p)
 	if r.V6.IsValid() {
 		ip := r.V6.Addr().As16()
 		w[3], w[4] = binary.BigEndian.Uint64(ip[:8]), binary.BigEndian.Uint64(ip[8:])
@@ -100,7 +100,7 @@ func (r *Record) pack(w *words, place uint32) {
 		uint64(r.Protocol)<<8 | uint64(r.Flags)
 }
 
-// unpack fills r from w, but for the key.
+// unpack fills r from w, but for the key and the handoff.
 func (r *Record) unpack(w *words) {
 	r.Address = addressOf(w[0])
 	r.V4 = netip.AddrPort{}

@@ -3,7 +3,7 @@ package table
 import "runtime"
 
 // Scan calls yield for at least n peers, if there are so many left, and returns where to go on; it starts at cursor 0, and
-// done is true at the end. It stops only between segments, so it may yield up to 6,700 more. Any goroutine may call it,
+// done is true at the end. It stops only between segments, so it may yield up to 6,000 more. Any goroutine may call it,
 // between changes as between calls: whoever is in the table all the time is seen; whoever comes or goes meanwhile, perhaps;
 // and when the table grows, some are seen twice. The order is not specified. The record is used again for the next
 // call. The writer may use yield to Update or Delete peers.

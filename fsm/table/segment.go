@@ -14,7 +14,7 @@ const (
 
 	blockSlots = 1024 // slots of one block
 	blockShift = 10
-	maxBlocks  = 8 // blocks of slots in a segment that is not yet split
+	maxBlocks  = 7 // blocks of slots in a segment that is not yet split: what a lane has room for
 
 	// dead is the address in word 0 of a slot whose peer was deleted. No node may have it; and a probe goes on past it.
 	dead = vl1.Address(1<<40 - 1)
@@ -55,14 +55,14 @@ func (s *slot) load(w *words) {
 //     [Table.overwrite].
 //   - An entry, once a slot points to it, is never written again while the segment is in the directory.
 //   - cold and saves are atomic pointers, written by the writer; saves is also set to nil by the last [Frozen.Release].
-//   - live, used and limit are the writer's own.
+//   - live, filled, limit, used and units are the writer's own.
 //
 // When a segment is replaced, its blocks are soon written for another one. A reader may still be looking at them; so
 // nothing that was read from a segment counts until the directory was seen to lead to this segment *after* the
 // reading. Headers are never used twice: a reader that holds one keeps the collector from giving its address away.
 type segment struct {
 	hot    [maxBlocks]*block
-	slots  uint32 // usable ones: a multiple of blockSlots
+	slots  uint32 // usable ones: a multiple of blockSlots; 0 only in a closed table
 	depth  uint8
 	prefix uint64
 	cold   [maxEntryBlocks]atomic.Pointer[block]
@@ -71,19 +71,23 @@ type segment struct {
 	born   uint64 // epoch of the table when it was made
 	hidden bool   // the writer has not put it into the directory yet
 
-	live  int // slots that hold a peer
-	used  int // entries that were ever given out: live ones, those of deleted peers, and replaced ones
-	limit int // at this many used entries, the segment is rebuilt or split
+	live   int // slots that hold a peer
+	filled int // slots that hold one or held one
+	limit  int // at so many filled ones, the segment is rebuilt or split
+	used   int // units of entries that were ever given out
+	units  int // those of them that live peers have
 
 	loading sync.Mutex // held by the [Loader] that fills the segment, while the table is private
 }
 
 // slot returns slot i, which must be less than s.slots.
-func (s *segment) slot(i uint32) *slot { return &s.hot[i>>blockShift&(maxBlocks-1)][i&(blockSlots-1)] }
+func (s *segment) slot(i uint32) *slot { return &s.hot[i>>blockShift][i&(blockSlots-1)] }
 
 // home is the slot where a probe for hash h begins: where h lies in the segment's range.
-func (s *segment) home(h uint64) uint32 {
-	return uint32((h << s.depth >> 32) * uint64(s.slots) >> 32)
+func (s *segment) home(h uint64) uint32 { return home(h, s.depth, s.slots) }
+
+func home(h uint64, depth uint8, slots uint32) uint32 {
+	return uint32((h << (depth & 63) >> 32) * uint64(slots) >> 32)
 }
 
 // find returns the slot of a, or else the empty slot that ends the probe. For the writer.
@@ -101,41 +105,19 @@ func (s *segment) find(h uint64, a vl1.Address) (i uint32, found bool) {
 	}
 }
 
+// full reports whether the segment should be replaced before it takes another peer or entry: it has so many peers, or so many units that
+// nobody needs any more.
+func (s *segment) full() bool {
+	return s.filled >= s.limit || s.used-s.units >= int(s.slots)/4
+}
+
+// brimming reports whether a full segment cannot wait any longer.
+func (s *segment) brimming() bool {
+	return s.filled >= int(s.slots)*27/32 || s.used-s.units >= int(s.slots)*3/8
+}
+
 // has reports whether hash h is in the segment's range.
 func (s *segment) has(h uint64) bool { return (h^s.prefix)>>(64-s.depth) == 0 }
 
 // end is the first hash after the segment's range, zero if there is none.
 func (s *segment) end() uint64 { return s.prefix + 1<<(64-s.depth) }
-
-// A directory leads from the first bits of a hash to the segment that holds it. Readers get the current one by one
-// atomic load, and its segments by another. The writer replaces segments in place, except in a directory that a
-// [Frozen] may hold: that one it copies first.
-type directory struct {
-	shift uint8 // 64 - depth
-	born  uint64
-	segs  []atomic.Pointer[segment]
-}
-
-func newDirectory(depth uint8, born uint64) *directory {
-	return &directory{shift: 64 - depth, born: born, segs: make([]atomic.Pointer[segment], 1<<depth)}
-}
-
-func (d *directory) segment(h uint64) *segment { return d.segs[h>>d.shift].Load() }
-
-// put stores s everywhere in its range.
-func (d *directory) put(s *segment) {
-	first := int(s.prefix >> d.shift)
-	for i := range 1 << (64 - d.shift - s.depth) {
-		d.segs[first+i].Store(s)
-	}
-}
-
-// copy returns a directory of the given depth, at least its own, that leads to the same segments.
-func (d *directory) copy(depth uint8, born uint64) *directory {
-	c := newDirectory(depth, born)
-	wider := d.shift - c.shift
-	for i := range c.segs {
-		c.segs[i].Store(d.segs[i>>wider].Load())
-	}
-	return c
-}

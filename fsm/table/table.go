@@ -37,7 +37,7 @@ func Hash(a vl1.Address) uint64 {
 	return h ^ h>>31
 }
 
-// Table is the set of all peers. Any number of goroutines may call Lookup, LookupHot, Prefetch, Scan, Len and Stats at any
+// Table is the set of all peers. Any number of goroutines may call Lookup, LookupHot, LookupSteered, Prefetch, Scan, Len and Stats at any
 // time. All other methods are for one goroutine, the writer.
 type Table struct {
 	dir  atomic.Pointer[directory] // writer stores, readers load: see directory
@@ -50,6 +50,7 @@ type Table struct {
 	mem      *arena
 	maxPeers int64
 	epoch    uint64     // number of freezes
+	rested   int        // entries taken since a segment was last replaced
 	limbo    []*segment // replaced, but a Frozen may still read them
 	closed   bool
 
@@ -76,7 +77,7 @@ func New(o Options) (*Table, error) {
 			return nil, err
 		}
 		s.hidden = false
-		d.segs[i].Store(s)
+		d.set(i, s)
 		t.count(s, 1)
 	}
 	t.dir.Store(d)
@@ -104,17 +105,53 @@ func (t *Table) Lookup(a vl1.Address, r *Record) bool {
 	return true
 }
 
-// LookupHot is Lookup without the key and the handoff, which it leaves alone: a cache line or two less.
+// LookupHot is Lookup without the key and the handoff, which it leaves alone. It needs nothing but the slot: one cache line.
 func (t *Table) LookupHot(a vl1.Address, r *Record) bool {
 	var w words
-	if !t.read(a, &w, nil) {
+	if !t.readHot(a, &w) {
 		return false
 	}
 	r.unpack(&w)
 	return true
 }
 
-// read is Lookup in words; e may be nil.
+// LookupSteered is Lookup without the key, which it leaves alone: what steering needs. Until the cluster did something to a peer, it
+// needs nothing but the slot.
+func (t *Table) LookupSteered(a vl1.Address, r *Record) bool {
+	var w words
+	if !t.readHot(a, &w) {
+		return false
+	}
+	if w.place()&longEntry == 0 {
+		r.Handoff = Handoff{}
+	} else {
+		var e entry
+		if !t.read(a, &w, &e) {
+			return false
+		}
+		e.unpackHandoff(&r.Handoff)
+	}
+	r.unpack(&w)
+	return true
+}
+
+// readHot is LookupHot in words.
+func (t *Table) readHot(a vl1.Address, w *words) bool {
+	if a.Reserved() {
+		return false
+	}
+	h := Hash(a)
+	d := t.dir.Load()
+	v := d.lane(h).read(h, a, w)
+	runtime.KeepAlive(d) // the blocks were mapped until here
+	if v == torn || t.dir.Load() != d {
+		var e entry
+		return t.read(a, w, &e)
+	}
+	return v == found
+}
+
+// read is Lookup in words, and with the entry.
 func (t *Table) read(a vl1.Address, w *words, e *entry) bool {
 	if a.Reserved() {
 		return false
@@ -124,7 +161,7 @@ func (t *Table) read(a vl1.Address, w *words, e *entry) bool {
 	for range maxTries {
 		v := t.readIn(s, h, a, w, e)
 		now := t.dir.Load().segment(h)
-		runtime.KeepAlive(s) // the blocks were mapped until here
+		runtime.KeepAlive(s)
 		if now == s && v != torn {
 			return v == found
 		}
@@ -141,6 +178,38 @@ const (
 	found
 	torn // the slot changed under the reader
 )
+
+// read looks for a by way of l, and nearly always finds out. The verdict counts only if the directory is still the same.
+func (l *lane) read(h uint64, a vl1.Address, w *words) verdict {
+	shape := l.shape.Load()
+	slots := laneSlots(shape)
+	i := home(h, laneDepth(shape), slots)
+	for range slots {
+		sl := &l.hot[i>>blockShift].Load()[i&(blockSlots-1)]
+		w0 := sl[0].Load()
+		at := addressOf(w0)
+		if at == a {
+			for j := 1; j < slotWords; j++ {
+				w[j] = sl[j].Load()
+			}
+			w[0] = w0
+			if sl[0].Load() != w0 || w0&1 != 0 || shape&laneChanging != 0 || l.shape.Load() != shape {
+				return torn
+			}
+			return found
+		}
+		if at == 0 {
+			break
+		}
+		if i++; i == slots {
+			i = 0
+		}
+	}
+	if shape&laneChanging != 0 || l.shape.Load() != shape {
+		return torn
+	}
+	return absent
+}
 
 // readIn looks for a in s. The verdict counts only if s is still in the directory afterwards.
 func (t *Table) readIn(s *segment, h uint64, a vl1.Address, w *words, e *entry) verdict {
@@ -163,7 +232,7 @@ func (t *Table) readIn(s *segment, h uint64, a vl1.Address, w *words, e *entry) 
 				return torn
 			}
 			w[0] = w0
-			if e != nil && !s.loadEntry(w.place(), e) {
+			if !s.loadEntry(w.place(), e) {
 				return torn
 			}
 			return found
@@ -219,7 +288,7 @@ func (t *Table) Stats() Stats {
 // released: memory returns to the system when the collector sees that nobody can reach it.
 func (t *Table) Close() error {
 	d := newDirectory(0, t.epoch)
-	d.segs[0].Store(&segment{born: t.epoch})
+	d.set(0, &segment{born: t.epoch})
 	t.dir.Store(d)
 	t.peers.Store(0)
 	t.stats.segments.Store(0)

@@ -82,6 +82,7 @@ func TestRoundTrip(t *testing.T) {
 			want := full
 			tt.change(&want)
 			put(t, tab, want)
+			handoff := want.Handoff
 			var got table.Record
 			if !tab.Lookup(want.Address, &got) {
 				t.Fatal("not found")
@@ -96,6 +97,13 @@ func TestRoundTrip(t *testing.T) {
 			want.Key, want.Handoff = key(77), table.Handoff{}
 			if diff := cmp.Diff(want, got, compareAddrs); diff != "" {
 				t.Errorf("LookupHot (-put +got):\n%s", diff)
+			}
+			if !tab.LookupSteered(want.Address, &got) {
+				t.Fatal("not found")
+			}
+			want.Handoff = handoff
+			if diff := cmp.Diff(want, got, compareAddrs); diff != "" {
+				t.Errorf("LookupSteered (-put +got):\n%s", diff)
 			}
 		})
 	}
@@ -199,10 +207,18 @@ func TestGrowth(t *testing.T) {
 	for _, o := range []struct {
 		name string
 		table.Options
-	}{{"from nothing", table.Options{}}, {"from a hint", table.Options{Capacity: 20_000}}, {"on the heap", table.Options{OnHeap: true}}} {
+		handoff table.Handoff
+		most    int64 // bytes a peer
+	}{
+		{"from nothing", table.Options{}, table.Handoff{}, 184},
+		{"from a hint", table.Options{Capacity: 20_000}, table.Handoff{}, 184},
+		{"on the heap", table.Options{OnHeap: true}, table.Handoff{}, 184},
+		{"with handoffs", table.Options{}, full.Handoff, 216},
+	} {
 		t.Run(o.name, func(t *testing.T) {
 			tab := newTable(t, o.Options)
 			r := full
+			r.Handoff = o.handoff
 			const n = 20_000
 			for i := range n {
 				r.Address, r.LastSeen = address(i), uint32(i)
@@ -221,8 +237,8 @@ func TestGrowth(t *testing.T) {
 			if st.Peers != n || tab.Len() != n {
 				t.Errorf("%d peers, Len %d, want %d", st.Peers, tab.Len(), n)
 			}
-			if perPeer := st.Bytes / n; perPeer > 220 || perPeer < 128 {
-				t.Errorf("%d bytes a peer, want 128 to 220", perPeer)
+			if perPeer := st.Bytes / n; perPeer > o.most || perPeer < 128 {
+				t.Errorf("%d bytes a peer, want 128 to %d", perPeer, o.most)
 			}
 			if o.Capacity >= n && st.Splits+st.Rebuilds != 0 {
 				t.Errorf("%d splits and %d rebuilds with room for all", st.Splits, st.Rebuilds)

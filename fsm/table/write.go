@@ -23,29 +23,31 @@ func (t *Table) Put(r *Record) error {
 	if !known && t.peers.Load() >= t.maxPeers {
 		return ErrFull
 	}
-	var e entry
+	var e, held entry
 	e.pack(r)
-	return t.put(r, &e, s, h, i, known)
+	if known {
+		s.loadEntry(s.placeOf(i), &held)
+	}
+	return t.put(r, &e, &held, s, h, i, known)
 }
 
-// put stores r, whose entry is e, in slot i of s, which is where find said.
-func (t *Table) put(r *Record, e *entry, s *segment, h uint64, i uint32, known bool) error {
+// put stores r, whose entry is e, in slot i of s, which is where find said; held is the entry that a known peer has.
+func (t *Table) put(r *Record, e, held *entry, s *segment, h uint64, i uint32, known bool) error {
 	var w words
-	if known {
-		place := uint32(s.slot(i)[5].Load() & 0xffff)
-		if s.holds(place, e) {
-			r.pack(&w, place)
-			t.save(s, i)
-			t.overwrite(s.slot(i), &w)
-			return nil
-		}
+	if known && *e == *held {
+		r.pack(&w, s.placeOf(i))
+		t.save(s, i)
+		t.overwrite(s.slot(i), &w)
+		return nil
 	}
-	if s.used >= s.limit {
+	t.rested++
+	if s.full() && (t.rested >= restBetween || s.brimming()) {
 		var err error
 		if s, err = t.makeRoom(s, h); err != nil {
 			return fmt.Errorf("peer %v: %w", r.Address, err)
 		}
 		i, _ = s.find(h, r.Address)
+		t.rested = 0
 	}
 	place, err := s.addEntry(e)
 	if err != nil {
@@ -54,6 +56,7 @@ func (t *Table) put(r *Record, e *entry, s *segment, h uint64, i uint32, known b
 	r.pack(&w, place)
 	t.save(s, i)
 	if known {
+		s.units -= s.placeOf(i).units()
 		t.overwrite(s.slot(i), &w)
 		return nil
 	}
@@ -78,10 +81,10 @@ func (t *Table) Update(r *Record) (bool, error) {
 		return false, nil
 	}
 	var e, held entry
-	e.pack(r)
-	s.loadEntry(uint32(s.slot(i)[5].Load()&0xffff), &held)
+	s.loadEntry(s.placeOf(i), &held)
+	e.packHandoff(&r.Handoff)
 	copy(e[:keyWords], held[:keyWords])
-	return true, t.put(r, &e, s, h, i, true)
+	return true, t.put(r, &e, &held, s, h, i, true)
 }
 
 // Delete forgets a peer, and reports whether the table had it. Its slot and the place of its key are used again when
@@ -101,6 +104,7 @@ func (t *Table) Delete(a vl1.Address) bool {
 	sl := s.slot(i)
 	sl[0].Store(word0(dead, sl[0].Load()+2))
 	s.live--
+	s.units -= s.placeOf(i).units()
 	t.peers.Add(-1)
 	return true
 }
@@ -180,6 +184,7 @@ func (u *undo) load(w0 uint64, w *words) bool {
 func (s *segment) fillSlot(i uint32, a vl1.Address, w *words) {
 	sl := s.slot(i)
 	s.live++
+	s.filled++
 	w[0] = word0(a, 0)
 	switch {
 	case s.mem.private, s.mem.plain && s.hidden:

@@ -74,28 +74,31 @@ func (t *Table) surveyDistance(p *Peer, s *survey) {
 	}
 }
 
-// surveyPlain is surveyDistance among candidates that differ in their position only: the nearest is the best.
+// surveyPlain is surveyDistance among candidates that differ in their position only: the nearest is the best. Which one that is cannot be
+// foretold, so it is found without a branch: the least of distance and index in one number.
 func (t *Table) surveyPlain(p *Peer, s *survey, l *list, at *[3]int32, barred uint16) {
 	const far = 1 << 62
 	least, current := uint64(far), uint64(far)
-	var best *candidate
 	for i := range l.candidates {
 		c := &l.candidates[i]
-		d := square(&c.at, at)
-		if c.id == p.Current {
-			current = d
+		d := square(&c.at, at)<<16 | uint64(i)
+		current += (d - current) & ones(uint64(c.id^p.Current)-1)
+		if c.planet > p.Planet || c.id == barred {
+			continue // rarely
 		}
-		if d < least && c.planet <= p.Planet && c.id != barred {
-			least, best = d, c
-		}
+		least += (d - least) & ones(d-least)
 	}
-	if best != nil {
-		s.best, s.settling, s.cost = best.id, best.settling, t.arc.at(least)
+	if least != far {
+		best := &l.candidates[least&0xffff]
+		s.best, s.settling, s.cost = best.id, best.settling, t.arc.at(least>>16)
 	}
 	if current != far {
-		s.attached, s.known, s.plain, s.current = true, true, true, t.arc.at(current)
+		s.attached, s.known, s.plain, s.current = true, true, true, t.arc.at(current>>16)
 	}
 }
+
+// ones is all ones for a negative number, and zero for another.
+func ones(x uint64) uint64 { return uint64(int64(x) >> 63) }
 
 // surveyMeasured is surveyDistance for a peer of whose neighbourhood something is measured.
 func (t *Table) surveyMeasured(p *Peer, s *survey) {
