@@ -1,6 +1,9 @@
 package packetpath
 
-import "sync/atomic"
+import (
+	"math/bits"
+	"sync/atomic"
+)
 
 // Counter names one of the packet path's counters.
 type Counter int
@@ -199,20 +202,25 @@ var CounterDefs = [numCounters]CounterDef{
 // counters are written by the one goroutine that owns them and read by anyone: the owner counts in plain words
 // and publishes those that changed once a batch, so that counting costs the packet path no atomic.
 type counters struct {
+	changed   [(numCounters + 63) / 64]uint64 // a bit for each counter
 	n         [numCounters]uint64
-	seen      [numCounters]uint64
 	published [numCounters]atomic.Uint64
 	_         [64]byte // no other worker's words in the last cache line
 }
 
-func (c *counters) add(k Counter, n int) { c.n[k] += uint64(n) }
-func (c *counters) inc(k Counter)        { c.n[k]++ }
+func (c *counters) add(k Counter, n int) {
+	c.n[k] += uint64(n)
+	c.changed[k/64] |= 1 << (k % 64)
+}
+
+func (c *counters) inc(k Counter) { c.add(k, 1) }
 
 func (c *counters) publish() {
-	for i := range c.n {
-		if c.n[i] != c.seen[i] {
-			c.seen[i] = c.n[i]
-			c.published[i].Store(c.n[i])
+	for i, word := range c.changed {
+		for ; word != 0; word &= word - 1 {
+			k := 64*i + bits.TrailingZeros64(word)
+			c.published[k].Store(c.n[k])
 		}
+		c.changed[i] = 0
 	}
 }

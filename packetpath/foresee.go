@@ -11,6 +11,7 @@ import (
 // ahead is what a worker knows of a batch before it handles it.
 type ahead struct {
 	slots    [batchSize]*atomic.Pointer[session] // where the sessions should be
+	local    [batchSize]bool                     // whether the packet is for the root
 	sessions [batchSize]*session
 	peers    [batchSize]vl1.Address // whose records are needed
 }
@@ -28,7 +29,8 @@ func (w *worker) foresee(batch []udp.Message) {
 			continue
 		}
 		peer := vl1.AddressFrom(b[8:])
-		if peer == r.self.Address {
+		a.local[n] = peer == r.self.Address
+		if a.local[n] {
 			peer = vl1.Packet(b).Source()
 		} else {
 			w.foreseeRelay(b, &batch[i])
@@ -47,8 +49,14 @@ func (w *worker) foresee(batch []udp.Message) {
 	for i, slot := range a.slots[:n] {
 		s := slot.Load()
 		a.sessions[i] = s
-		prefetch(unsafe.Pointer(s)) // may be nil, which does no harm
-		if s != nil {
+		if s == nil {
+			continue
+		}
+		prefetch(unsafe.Pointer(s))
+		prefetch(unsafe.Pointer(&s.first))
+		prefetch(unsafe.Pointer(&s.first.heard))
+		if a.local[i] {
+			prefetch(unsafe.Pointer(&s.id.Key))
 			prefetch(unsafe.Pointer(&s.key))
 			prefetch(unsafe.Pointer(&s.hellos))
 		}
@@ -57,11 +65,21 @@ func (w *worker) foresee(batch []udp.Message) {
 		if s == nil {
 			continue
 		}
-		if p := s.best.Load(); p != nil {
+		if p := s.best.Load(); p != nil && p != &s.first {
 			prefetch(unsafe.Pointer(p))
 			prefetch(unsafe.Pointer(&p.heard))
 		}
 	}
+}
+
+// foreseeVisit asks for what the keeper is going to look at.
+func foreseeVisit(s *session) {
+	prefetch(unsafe.Pointer(s))
+	prefetch(unsafe.Pointer(&s.first))
+	prefetch(unsafe.Pointer(&s.first.heard))
+	prefetch(unsafe.Pointer(&s.first.confirmed))
+	prefetch(unsafe.Pointer(&s.checked))
+	prefetch(unsafe.Pointer(&s.paths))
 }
 
 // foreseeRelay asks for what limits the relay of a packet.

@@ -59,39 +59,42 @@ type pendingHello struct {
 // id and key never change. best, v4 and v6 point to the paths that relays and introductions use and are read
 // without a lock; they are written under mu, but for best, which any worker may move between v4 and v6.
 type session struct {
-	// What relays need comes first.
+	// What relays need: the first cache line, which ends with the address, and the two of the first path. See the test of it.
 	best, v4, v6 atomic.Pointer[path]
-	relay        Bucket       // bytes relayed to the peer
-	heard        atomic.Int64 // ms, last authentic packet by any way
+	relay        Bucket        // bytes relayed to the peer
+	heard        atomic.Int64  // ms, last authentic packet by any way
+	version      atomic.Uint64 // protocol<<32 | major<<24 | minor<<16 | revision
+	id           vl1.Identity
+	first        path // memory of the first of paths, most clients' only one, where a relay need not wait once more to find it
+
 	// main is the path that has the client's priority, by family, if known: that on whose socket it was redirected. Relays and
 	// redirects use it rather than those of its other sockets.
 	main [2]atomic.Pointer[path]
-
-	id  vl1.Identity
-	key vl1.Key
+	key  vl1.Key
 
 	probe   atomic.Bool   // it is no client: see probeProtocol
 	sighted atomic.Int64  // ms, last sighting offered
 	worlds  atomic.Int64  // ms, last time a world was sent
-	version atomic.Uint64 // protocol<<32 | major<<24 | minor<<16 | revision
 	planet  atomic.Uint64 // ms timestamp of the planet it said to have; 0 unknown
 	hellos  Bucket
 	whois   Bucket
 	echoes  Bucket
 	gathers Bucket
-	meets   Bucket       // pairs introduced because the peer sent to the other
-	claimed atomic.Int64 // ms, last time another member was asked to let the peer go
-	asked   atomic.Int64 // ms, last time it was considered for a probe by another member
-	checked atomic.Int64 // ms, last time the log was asked whether the identity still holds the address
+	meets   Bucket          // pairs introduced because the peer sent to the other
+	claimed atomic.Int64    // ms, last time another member was asked to let the peer go
+	awaited [2]atomic.Int64 // ms, by family: until then it is taken if it shows that it hears us
+	waits   atomic.Bool     // the mover looks at it again and again
+	spoke   atomic.Int64    // ms, when it last did something for which the mover should
+	leaving [2]leaving      // by family
 
-	awaited    [2]atomic.Int64 // ms, by family: until then it is taken if it shows that it hears us
-	waits      atomic.Bool     // the mover looks at it again and again
-	spoke      atomic.Int64    // ms, when it last did something for which the mover should
-	considered atomic.Int64    // ms, when it is next looked at whether the peer should be elsewhere
-	leaving    [2]leaving      // by family
+	// What the keeper looks at in every visit.
+	asked      atomic.Int64 // ms, last time it was considered for a probe by another member
+	checked    atomic.Int64 // ms, last time the log was asked whether the identity still holds the address
+	considered atomic.Int64 // ms, when it is next looked at whether the peer should be elsewhere
 
 	mu     sync.Mutex // guards the following fields
 	paths  []*path
+	few    [3]*path // memory of paths, while there are no more
 	replay ReplayWindow
 }
 
@@ -151,7 +154,14 @@ func (s *session) learn(from origin, id uint64, now int64) (p *path, evicted boo
 			return p, false
 		}
 	}
-	p = &path{origin: from}
+	p = &s.first
+	if p.addr.IsValid() { // it was given out once, and somebody may still hold it
+		p = &path{}
+	}
+	p.origin = from
+	if s.paths == nil {
+		s.paths = s.few[:0]
+	}
 	if len(s.paths) < maxPaths {
 		s.paths = append(s.paths, p)
 		return p, false

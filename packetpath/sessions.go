@@ -10,6 +10,7 @@ import (
 const (
 	sessionShards   = 256 // a power of two; bounds what one insertion may have to rebuild
 	sessionMinSlots = 16
+	visitAhead      = 16 // slots between the session that is visited and the one whose memory is asked for
 )
 
 // sessionTable finds the session of a peer.
@@ -147,6 +148,11 @@ func (t *sessionTable) remove(s *session) {
 func (t *sessionTable) each(shard int, f func(*session)) {
 	slots := *t.shards[shard].slots.Load()
 	for i := range slots {
+		if ahead := i + visitAhead; ahead < len(slots) {
+			if s := slots[ahead].Load(); s != nil {
+				foreseeVisit(s)
+			}
+		}
 		if s := slots[i].Load(); s != nil && s != tombstone {
 			f(s)
 		}

@@ -21,8 +21,9 @@ const (
 	packetSpace = vl1.MaxPacket + 64 // what a packet under construction may need
 
 	// yieldEvery is how long, in ms, a reader keeps its processor: the runtime's monitor takes it from whoever has it for 10 ms,
-	// and then comes back every 20 µs to take it again.
-	yieldEvery = 5
+	// and then comes back every 20 µs to take it again. Not more often than that asks for: to yield costs some 20 µs, as the
+	// runtime wakes another thread, which may have something to do.
+	yieldEvery = 8
 )
 
 // worker handles packets. It belongs to one goroutine: a reader, a newcomer worker or the keeper, and so does
