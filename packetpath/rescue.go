@@ -43,6 +43,9 @@ const (
 // client takes in a row; each of the others begins a new row.
 var rescueTries = [...]int64{0, 1_500, 4_000, 40_000, 120_000, 300_000}
 
+// blindTries are those of pushes to who does not know of our address yet, and learns of it from the other root in some minutes. Each is a row.
+var blindTries = [len(rescueTries)]int64{0, 60_000, 120_000, 180_000, 240_000, 330_000}
+
 // Rescuer rescues for one member. Run belongs to one goroutine; Rescues is for any.
 type Rescuer struct {
 	w   *worker
@@ -51,7 +54,7 @@ type Rescuer struct {
 	lives    map[table.MemberID]life // as the view had them when it was last looked at
 	deaths   []*Rescue               // of the last hour, the oldest first
 	heirs    heirs                   // when the peers of the epoch before were last divided
-	waiting  []orphan                // not begun, the one to begin with last
+	waiting  []lost                  // not begun, the one to begin with last
 	pushing  [len(rescueTries)]fifo  // by how many pushes each has had, less one
 	pinning  fifo
 	patient  fifo // to be pinned when the client takes pushes again
@@ -82,20 +85,26 @@ type life struct {
 	up    bool
 }
 
-// orphan is a peer whose member died.
-type orphan struct {
+// lost is a peer whose member died. There may be millions of them.
+type lost struct {
 	peer   vl1.Address
 	of     *Rescue
-	since  int64  // ms, of its first push
-	due    int64  // ms, of its next step
-	last   int64  // ms, of its last push, 0: none yet
 	seen   uint32 // as in [table.Record]
-	row    int8   // pushes in a row
-	pins   int8   // that are needed
+	v4, v6 bool   // families that it had there
+}
+
+// orphan is one that is being rescued.
+type orphan struct {
+	lost
+	since  int64 // ms, of its first push
+	due    int64 // ms, of its next step
+	last   int64 // ms, of its last push, 0: none yet
+	row    int8  // pushes in a row
+	pins   int8  // that are needed
 	pinned int8
 	prio   uint8 // of its path to the dead member, as far as the log knows: the new one must get above it
-	v4, v6 bool  // families that it had there
 	stuck  bool  // no other root was known to answer when it was due
+	blind  bool  // its planet lists none of those that may take it
 }
 
 // fifo holds orphans in the order in which they are due.
@@ -195,7 +204,7 @@ func (c *Rescuer) collect(ctx context.Context, state *fsm.State) {
 			}
 			if c.w.root.rescuer(state, r, o.v4, o.v6) == c.w.root.member {
 				o.of.Peers++
-				c.waiting = append(c.waiting, o)
+				c.waiting = append(c.waiting, o.lost)
 				found++
 			}
 		})
@@ -206,7 +215,7 @@ func (c *Rescuer) collect(ctx context.Context, state *fsm.State) {
 }
 
 func (c *Rescuer) sortWaiting() {
-	slices.SortFunc(c.waiting, func(a, b orphan) int {
+	slices.SortFunc(c.waiting, func(a, b lost) int {
 		return cmp.Or(cmp.Compare(a.seen, b.seen), cmp.Compare(a.peer, b.peer))
 	})
 }
@@ -214,21 +223,20 @@ func (c *Rescuer) sortWaiting() {
 // mine are the peers that are being rescued here already.
 func (c *Rescuer) mine() map[vl1.Address]bool {
 	all := map[vl1.Address]bool{}
-	note := func(list []orphan) {
-		for i := range list {
-			all[list[i].peer] = true
-		}
+	for i := range c.waiting {
+		all[c.waiting[i].peer] = true
 	}
-	note(c.waiting)
 	for _, q := range append(c.pushing[:], c.pinning, c.patient, c.settling) {
-		note(q.all)
+		for i := range q.all {
+			all[q.all[i].peer] = true
+		}
 	}
 	return all
 }
 
 // orphan is a peer that was attached to a member that died lately, in one family or both, and to none that lives: of is nil for others.
 func (c *Rescuer) orphan(state *fsm.State, r *table.Record) orphan {
-	o := orphan{peer: r.Address, seen: r.LastSeen}
+	o := orphan{lost: lost{peer: r.Address, seen: r.LastSeen}}
 	for _, d := range c.deaths {
 		if d.Dead == restored || c.w.now-d.At > rescueGiveUp {
 			continue

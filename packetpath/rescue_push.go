@@ -28,9 +28,10 @@ func (c *Rescuer) work() {
 		}
 	}
 	for c.spare >= 1 && len(c.waiting) > 0 {
-		o := c.waiting[len(c.waiting)-1]
-		c.waiting = c.waiting[:len(c.waiting)-1]
-		o.since = c.w.now
+		o := orphan{lost: c.waiting[len(c.waiting)-1], since: c.w.now}
+		if c.waiting = c.waiting[:len(c.waiting)-1]; len(c.waiting) == 0 {
+			c.waiting = nil // what was begun is free
+		}
 		if at, ok := c.settledAt(&o); ok {
 			c.found(&o, at)
 			continue
@@ -54,11 +55,18 @@ func (c *Rescuer) again(o orphan, try int, via []netip.AddrPort) {
 		o.of.GivenUp++
 	case o.stuck && len(via) > 0:
 		c.push(o, try, via)
-	case try+1 < len(rescueTries) && c.w.now-o.since >= rescueTries[try+1]:
+	case try+1 < len(rescueTries) && c.w.now-o.since >= o.tries()[try+1]:
 		c.push(o, try+1, via)
 	default:
 		c.wait(o, try)
 	}
+}
+
+func (o *orphan) tries() *[len(rescueTries)]int64 {
+	if o.blind {
+		return &blindTries
+	}
+	return &rescueTries
 }
 
 // wait puts an orphan among those that had so many pushes. Who has had several comes late, if at all.
@@ -119,6 +127,7 @@ func (c *Rescuer) push(o orphan, try int, via []netip.AddrPort) {
 			o.of.Peers-- // it falls to another one now
 			return
 		}
+		o.blind = !listed
 		word = listed && (try == 0 || try == 2 || try == 3) // it may get lost while all come at once, and clients before 1.6.3 wait for the old path to fall silent
 	}
 	if o.stuck = len(via) == 0; o.stuck && !word && try > 0 {

@@ -83,7 +83,7 @@ func (c *Rescuer) inherit(ctx context.Context, state *fsm.State) {
 	}
 	c.heirs = now
 	of := c.inheritance(began)
-	c.waiting = slices.DeleteFunc(c.waiting, func(o orphan) bool {
+	c.waiting = slices.DeleteFunc(c.waiting, func(o lost) bool {
 		if o.of == of {
 			of.Peers--
 		}
@@ -93,8 +93,9 @@ func (c *Rescuer) inherit(ctx context.Context, state *fsm.State) {
 		return
 	}
 	mine, found := c.mine(), 0
-	oldest := c.worthwhile(ctx, state)
-	c.orphaned(ctx, state, func(o orphan) {
+	oldest, most := c.worthwhile(ctx, state)
+	c.waiting = slices.Grow(c.waiting, most)
+	c.orphaned(ctx, state, func(o lost) {
 		if o.seen >= oldest && !mine[o.peer] {
 			o.of = of
 			c.waiting = append(c.waiting, o)
@@ -117,11 +118,11 @@ func (c *Rescuer) inheritance(began int64) *Rescue {
 }
 
 // orphaned calls f for the peers of the epoch before that this member is to take and that have not come back to anybody.
-func (c *Rescuer) orphaned(ctx context.Context, state *fsm.State, f func(orphan)) {
+func (c *Rescuer) orphaned(ctx context.Context, state *fsm.State, f func(lost)) {
 	before := state.RestoredSeconds()
 	for cursor, done := uint64(0), false; !done && ctx.Err() == nil; {
 		cursor, done = state.Table().Scan(cursor, rescueScan, func(r *table.Record) {
-			o := orphan{peer: r.Address, seen: r.LastSeen, v4: r.V4.IsValid(), v6: r.V6.IsValid()}
+			o := lost{peer: r.Address, seen: r.LastSeen, v4: r.V4.IsValid(), v6: r.V6.IsValid()}
 			if r.LastSeen > before {
 				return
 			}
@@ -136,22 +137,22 @@ func (c *Rescuer) orphaned(ctx context.Context, state *fsm.State, f func(orphan)
 	}
 }
 
-// worthwhile returns since when peers must have been seen, in seconds as in [table.Record], to be looked for.
-func (c *Rescuer) worthwhile(ctx context.Context, state *fsm.State) uint32 {
+// worthwhile returns since when peers must have been seen, in seconds as in [table.Record], to be looked for, and how many these are.
+func (c *Rescuer) worthwhile(ctx context.Context, state *fsm.State) (since uint32, peers int) {
 	var byMinute [inheritAge]int // before the restore
 	end := state.RestoredSeconds()
-	c.orphaned(ctx, state, func(o orphan) {
+	c.orphaned(ctx, state, func(o lost) {
 		if m := (end - o.seen) / 60; m < inheritAge {
 			byMinute[m]++
 		}
 	})
 	last := slices.IndexFunc(byMinute[:], func(n int) bool { return n > 0 })
 	if last < 0 {
-		return end
+		return end, 0
 	}
-	minute, left := last, inheritRow*state.Settings.RescueRate
-	for until := last + int(2*state.Settings.KeepAlive/time.Minute); minute < min(until, inheritAge) && left > 0; minute++ {
-		left -= byMinute[minute]
+	minute, most := last, inheritRow*state.Settings.RescueRate
+	for until := last + int(2*state.Settings.KeepAlive/time.Minute); minute < min(until, inheritAge) && peers < most; minute++ {
+		peers += byMinute[minute]
 	}
-	return end - min(end, uint32(minute)*60)
+	return end - min(end, uint32(minute)*60), peers
 }

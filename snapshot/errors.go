@@ -12,6 +12,7 @@ var (
 	ErrDamaged  = errors.New("archive is damaged")     // cut off, or changed in any way
 	ErrTooNew   = errors.New("archive is too new")     // of a later version
 	ErrSealed   = errors.New("secrets do not open")    // other key, wrong passphrase
+	ErrSeal     = errors.New("seal")                   // the secrets cannot be sealed with that
 	ErrNoSecret = errors.New("archive has no secrets") // it was made without
 )
 

@@ -60,14 +60,22 @@ func (f *File) claim() error {
 // Write implements [io.Writer].
 func (f *File) Write(b []byte) (int, error) { return f.w.Write(b) }
 
+// Sync brings what was written to the disk.
+func (f *File) Sync() error {
+	if err := f.w.Flush(); err != nil {
+		return err
+	}
+	if err := f.f.Sync(); err != nil {
+		return fmt.Errorf("synchronise archive: %w", err)
+	}
+	return nil
+}
+
 // Verify synchronises what was written with the disk, and reads it back from there, wholly. The observer may be nil; else it is shown
 // every byte that is read.
 func (f *File) Verify(observer io.Writer) (*Archive, error) {
-	if err := f.w.Flush(); err != nil {
+	if err := f.Sync(); err != nil {
 		return nil, err
-	}
-	if err := f.f.Sync(); err != nil {
-		return nil, fmt.Errorf("synchronise archive: %w", err)
 	}
 	if _, err := f.f.Seek(0, io.SeekStart); err != nil {
 		return nil, err
@@ -84,11 +92,8 @@ func (f *File) Verify(observer io.Writer) (*Archive, error) {
 
 // Commit gives the archive its name, durably. It replaces what had the name.
 func (f *File) Commit() error {
-	if err := f.w.Flush(); err != nil {
+	if err := f.Sync(); err != nil {
 		return f.abandon(err)
-	}
-	if err := f.f.Sync(); err != nil {
-		return f.abandon(fmt.Errorf("synchronise archive: %w", err))
 	}
 	if err := os.Rename(f.partial, f.path); err != nil {
 		return f.abandon(err)

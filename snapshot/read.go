@@ -200,7 +200,7 @@ func (a *Archive) Verify() error {
 func (a *Archive) Peers(state func(*fsm.State) error, yield func(*table.Record) error) error {
 	r, err := fsm.NewReader(a.State())
 	if err != nil {
-		return a.stateError(err)
+		return a.StateError(err)
 	}
 	if state != nil {
 		if err := state(r.State()); err != nil {
@@ -211,7 +211,7 @@ func (a *Archive) Peers(state func(*fsm.State) error, yield func(*table.Record) 
 		yield = func(*table.Record) error { return nil }
 	}
 	if err := r.Peers(yield); err != nil {
-		return a.stateError(err)
+		return a.StateError(err)
 	}
 	m, st := a.meta, r.State()
 	said := Describe(st)
@@ -223,8 +223,8 @@ func (a *Archive) Peers(state func(*fsm.State) error, yield func(*table.Record) 
 	return nil
 }
 
-// stateError prefers what the archive's reader said to what its reader made of it.
-func (a *Archive) stateError(err error) error {
+// StateError says why the state could not be read: it prefers what the archive's reader said to what its reader made of it.
+func (a *Archive) StateError(err error) error {
 	if a.err != nil && !errors.Is(a.err, io.EOF) {
 		return a.err
 	}

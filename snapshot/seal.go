@@ -41,7 +41,7 @@ const MinPassphrase = 12
 // SealWith returns a seal that the passphrase opens. Making and opening it takes about a second.
 func SealWith(passphrase string) (Seal, error) {
 	if len(passphrase) < MinPassphrase {
-		return Seal{}, fmt.Errorf("seal: the passphrase has less than %d bytes", MinPassphrase)
+		return Seal{}, &Error{Err: ErrSeal, Why: fmt.Sprintf("the passphrase has less than %d bytes", MinPassphrase), Way: "take a longer one, or seal to a key: --recipient age1..."}
 	}
 	r, err := age.NewScryptRecipient(passphrase)
 	if err != nil {

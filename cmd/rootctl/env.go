@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -130,6 +131,9 @@ func hintOf(err error) string {
 	}
 	if h, ok := errors.AsType[hinted](err); ok {
 		return h.Hint()
+	}
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return "the disk is full: make room there, or name a place on another disk, and run it again; nothing else was changed"
 	}
 	return ""
 }

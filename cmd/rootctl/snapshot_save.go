@@ -227,6 +227,9 @@ func (j *saveJob) toFile(path string) (*snapshot.Written, error) {
 	j.progress.done()
 	check := j.e.newProgress("verifying", written.Bytes)
 	defer check.done()
+	if err := f.Sync(); err != nil {
+		return nil, fmt.Errorf("write archive: %w", err)
+	}
 	if _, err := f.Verify(check); err != nil {
 		return nil, &userError{what: "what was written does not verify", err: err, hint: "the disk may be failing; nothing was replaced"}
 	}

@@ -18,48 +18,77 @@ const (
 	exchangeEvery = time.Minute
 	exchangeWait  = 3 * time.Second
 	exchangeTries = 2
+	guestsMost    = 4 // places where a root is looked for
 )
 
 // exchangePlanets keeps the clusters of a fleet at one planet, at the leader. Each cluster changes the planet when its
 // members change, and knows nothing of what the other has just changed. So the leader greets the other roots as a
 // client with our planet does, and is handed a newer one as any client is: it needs no more trust than a client has,
 // because only the signing key makes a planet. What the newer one lacks of our own endpoints is added to it as after a join.
+//
+// A root that was restored on other machines is at none of the endpoints that the others know. But it greets them, and says that its
+// planet is newer: whichever member it greets looks for it where it came from.
 func (n *neighbours) exchangePlanets(ctx context.Context) error {
-	for sleep(ctx, exchangeEvery/6) { // soon after the start, and after a change of leader
-		if !n.m.replica.IsLeader() {
-			continue
-		}
-		n.takeNewer(ctx)
-		if !sleep(ctx, exchangeEvery*5/6) {
-			break
+	last := time.Now().Add(-exchangeEvery) // soon after the start, and after a change of leader
+	for sleep(ctx, exchangeEvery/6) {
+		n.takeFrom(ctx, n.guests)
+		if n.m.replica.IsLeader() && time.Since(last) >= exchangeEvery {
+			last = time.Now()
+			n.takeFrom(ctx, n.answering)
 		}
 	}
 	return nil
 }
 
-// takeNewer asks each other root, at the endpoint that answers best, and publishes the newest planet.
-func (n *neighbours) takeNewer(ctx context.Context) {
+// answering is the endpoint of a root that answers best.
+func (n *neighbours) answering(r *vl1.Root) []netip.AddrPort {
 	best := n.via()
+	if at := slices.IndexFunc(best, func(e netip.AddrPort) bool { return slices.Contains(r.Endpoints, e) }); at >= 0 {
+		return best[at : at+1]
+	}
+	return nil
+}
+
+// guests are the places where a root may be that has greeted this member from, with a newer planet than ours, and that answers at no
+// endpoint that we know.
+func (n *neighbours) guests(r *vl1.Root) (all []netip.AddrPort) {
+	p, ok := n.m.root.Peer(r.Identity.Address)
+	if !ok || p.PlanetTimestamp <= n.m.fsm.View().State().Planet.World.Timestamp || len(n.answering(r)) > 0 {
+		return nil
+	}
+	for _, from := range p.Paths {
+		for _, e := range r.Endpoints {
+			if at := netip.AddrPortFrom(from.Endpoint.Addr(), e.Port()); !slices.Contains(all, at) && len(all) < guestsMost {
+				all = append(all, at)
+			}
+		}
+	}
+	return all
+}
+
+// takeFrom asks each other root where it may be, and publishes the newest planet.
+func (n *neighbours) takeFrom(ctx context.Context, where func(*vl1.Root) []netip.AddrPort) {
 	held := n.m.fsm.View().State().Planet
 	if held == nil {
 		return
 	}
 	for i := range held.World.Roots {
 		r := &held.World.Roots[i]
-		at := slices.IndexFunc(best, func(e netip.AddrPort) bool { return slices.Contains(r.Endpoints, e) })
-		if at < 0 {
-			continue
-		}
-		ours := n.m.fsm.View().State().Planet.World // the root before may have had a newer one
-		raw, err := n.ask(ctx, r.Identity, best[at], ours)
-		if err == nil && raw != nil {
-			_, err = n.m.propose(ctx, &fsm.PublishPlanet{World: raw})
-		}
-		switch {
-		case err != nil:
-			n.m.log.Warn("planet of another root not taken", "root", r.Identity.Address.String(), "error", err)
-		case raw != nil:
-			n.m.log.Info("planet of another root taken", "root", r.Identity.Address.String())
+		for _, at := range where(r) {
+			ours := n.m.fsm.View().State().Planet.World // the root before may have had a newer one
+			raw, err := n.ask(ctx, r.Identity, at, ours)
+			if err == nil && raw != nil {
+				_, err = n.m.propose(ctx, &fsm.PublishPlanet{World: raw})
+			}
+			switch {
+			case err != nil:
+				n.m.log.Warn("planet of another root not taken", "root", r.Identity.Address.String(), "error", err)
+			case raw != nil:
+				n.m.log.Info("planet of another root taken", "root", r.Identity.Address.String())
+			}
+			if raw != nil {
+				break
+			}
 		}
 	}
 }

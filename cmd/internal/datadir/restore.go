@@ -59,6 +59,11 @@ func BeginRestore(path string, cluster pki.ClusterID, now time.Time) (_ *Joining
 		return nil, err
 	}
 	j := &Joining{Path: path, mark: FileRestore, lock: l}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, j.Undo())
+		}
+	}()
 	b, err := json.MarshalIndent(restoring{Cluster: cluster.String(), Begun: now.UTC().Truncate(time.Second)}, "", "  ")
 	if err != nil {
 		return nil, err

@@ -134,7 +134,7 @@ func (a *Archive) read(ctx context.Context) (*snapshot.Meta, time.Duration, erro
 		if _, rerr := state.Read(make([]byte, 1)); rerr != nil && !errors.Is(rerr, io.EOF) {
 			err = rerr // the archive says it better than the state in it
 		}
-		return nil, 0, named(a.o.Path, err)
+		return nil, 0, named(a.o.Path, in.StateError(err))
 	}
 	took := time.Since(began)
 	meta := in.Meta()
