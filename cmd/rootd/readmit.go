@@ -71,11 +71,11 @@ func (m *member) waitReadmitted(ctx context.Context) error {
 	}
 	asking, stop := context.WithCancel(ctx)
 	caller := rpc.NewCaller(rpc.CallerOptions{Mux: m.cluster.mux})
-	ended := make(chan error, 1)
-	go func() { ended <- caller.Run(asking) }()
+	var calls sync.WaitGroup
+	calls.Go(func() { _ = caller.Run(asking) }) // ends with its context, and says nothing else
 	defer func() {
 		stop()
-		_ = <-ended // it ends with its context
+		calls.Wait()
 	}()
 	for said := ""; ; {
 		why, ok := m.askReadmission(asking, caller)
