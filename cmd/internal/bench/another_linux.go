@@ -21,17 +21,8 @@ import (
 // startOther starts the other root server with rootd's identity. Whether it serves shows when the clients greet it.
 func (l *lab) startOther() error {
 	dir := filepath.Join(l.dir, "other")
-	if err := os.Mkdir(dir, 0o700); err != nil {
+	if err := l.giveIdentity(dir); err != nil {
 		return err
-	}
-	for _, name := range []string{"identity.secret", "identity.public"} {
-		b, err := os.ReadFile(filepath.Join(l.root.DataDir, name))
-		if err != nil {
-			return fmt.Errorf("give the other root our identity: %w", err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
-			return err
-		}
 	}
 	at, err := procs.FreePort(netip.AddrFrom4([4]byte{127, 0, 0, 1}))
 	if err != nil {
@@ -47,9 +38,26 @@ func (l *lab) startOther() error {
 	return nil
 }
 
+// giveIdentity makes a directory with rootd's identity in it.
+func (l *lab) giveIdentity(dir string) error {
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	for _, name := range []string{"identity.secret", "identity.public"} {
+		b, err := os.ReadFile(filepath.Join(l.root.DataDir, name))
+		if err != nil {
+			return fmt.Errorf("give the other root our identity: %w", err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // said is what the other root wrote, for errors about it.
 func (l *lab) said(server int) string {
-	if server != another {
+	if server != another || l.other == nil {
 		return ""
 	}
 	return ": it says:\n" + l.other.Output()

@@ -30,6 +30,8 @@ func TestBadFlags(t *testing.T) {
 		{"-other true", "no {port}"},
 		{"-saves -other {port}", "leave -other away"},
 		{"-other {port}", "put exec before it"},
+		{"-other {port} -than x", "leave -than or -other away"},
+		{"-members 9", "1 to 5"},
 	} {
 		var out bytes.Buffer
 		if err := command(t.Context(), strings.Fields(tc.args), &out, &out); err == nil || !strings.Contains(err.Error(), tc.want) {

@@ -38,6 +38,8 @@ type lab struct {
 	c         *config
 	dir       string
 	root      *procs.Member
+	more      []*procs.Member // of its cluster
+	than      *procs.Member   // another build of it; nil: there is none
 	reflector *procs.Process
 	other     *procs.Process // nil: there is none
 	servers   []server       // the reflector, rootd, the other
@@ -63,12 +65,20 @@ func newLab(ctx context.Context, c *config, stderr io.Writer) (l *lab, err error
 	if err := l.startRoot(ctx); err != nil {
 		return nil, err
 	}
+	if c.than != "" {
+		if err := l.startThan(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if c.other != "" {
 		if err := l.startOther(); err != nil {
 			return nil, err
 		}
 	}
 	if err := pin(c.cores[1]); err != nil {
+		return nil, err
+	}
+	if err := l.grow(ctx, stderr); err != nil {
 		return nil, err
 	}
 	ids, err := l.identities(ctx, stderr)
@@ -88,7 +98,7 @@ func newLab(ctx context.Context, c *config, stderr io.Writer) (l *lab, err error
 		if s.memory[0], err = resident(s.pid); err != nil {
 			return nil, err
 		}
-		if err := l.load.introduce(ctx, s.at, rootd+k == another); err != nil {
+		if err := l.load.introduce(ctx, s.at, c.other != "" && rootd+k == another); err != nil {
 			return nil, fmt.Errorf("%s: %w%s", s.name, err, l.said(rootd+k))
 		}
 		if err := calm(ctx, s, stderr); err != nil {
@@ -107,6 +117,12 @@ func (l *lab) close() {
 	}
 	if l.root != nil {
 		l.root.Kill()
+	}
+	for _, m := range l.more {
+		m.Kill()
+	}
+	if l.than != nil {
+		l.than.Kill()
 	}
 	if l.other != nil {
 		l.other.Kill()
@@ -172,17 +188,40 @@ func (l *lab) startRoot(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	l.root = m
+	m.Args = l.c.args
+	if l.c.members == 1 {
+		m.Args = append([]string{"-cluster-listen", "off"}, m.Args...)
+	}
+	return l.serve(ctx, m, "rootd")
+}
+
+// startThan starts another build of rootd, with the same identity.
+func (l *lab) startThan(ctx context.Context) error {
+	dir := filepath.Join(l.dir, "than")
+	if err := l.giveIdentity(dir); err != nil {
+		return err
+	}
+	m, err := procs.NewMember(filepath.Join(l.c.than, "rootd"), dir)
+	if err != nil {
+		return err
+	}
+	l.than = m
 	m.Args = append([]string{"-cluster-listen", "off"}, l.c.args...)
+	return l.serve(ctx, m, "the other rootd")
+}
+
+// serve starts a rootd and waits until it serves.
+func (l *lab) serve(ctx context.Context, m *procs.Member, name string) error {
 	if err := m.Start(); err != nil {
 		return err
 	}
-	l.root = m
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	if err := m.WaitReady(ctx); err != nil {
 		return err
 	}
-	l.servers = append(l.servers, server{name: "rootd", at: m.UDP, pid: m.Process().PID()})
+	l.servers = append(l.servers, server{name: name, at: m.UDP, pid: m.Process().PID()})
 	return nil
 }
 
@@ -218,14 +257,26 @@ func (l *lab) identities(ctx context.Context, stderr io.Writer) ([]*vl1.SecretId
 		}
 	}
 	fmt.Fprintf(stderr, "%d peers go into the log\n", len(all))
-	a := admin.NewClient(l.root.Socket())
-	defer a.Close()
-	for batch := range slices.Chunk(all, admin.MaxImport) {
-		if _, err := a.ImportPeers(ctx, batch); err != nil {
+	for _, m := range []*procs.Member{l.root, l.than} {
+		if m == nil {
+			continue
+		}
+		if err := importPeers(ctx, m, all); err != nil {
 			return nil, err
 		}
 	}
 	return secret, nil
+}
+
+func importPeers(ctx context.Context, m *procs.Member, ids []vl1.Identity) error {
+	a := admin.NewClient(m.Socket())
+	defer a.Close()
+	for batch := range slices.Chunk(ids, admin.MaxImport) {
+		if _, err := a.ImportPeers(ctx, batch); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (l *lab) rootIdentity() (vl1.Identity, error) {
@@ -248,6 +299,7 @@ func (l *lab) round(r *result) error {
 			return err
 		}
 		l.load.at(srv.at)
+		asked := l.load.asked
 		sent, back := s.run(l.load, srv.at, l.c.length)
 		after, err := cpu(srv.pid)
 		if err != nil {
@@ -256,7 +308,8 @@ func (l *lab) round(r *result) error {
 		if back < sent/10 {
 			return fmt.Errorf("%d of %d packets came back from %s: the machine is too busy, or -clients is too small%s", back, sent, srv.name, l.said(k))
 		}
-		ns[k] = float64(after-before) / float64(back)
+		// What the root itself asks, to keep NAT mappings open, is a packet out and one in, as a relay is.
+		ns[k] = float64(after-before) / float64(back+l.load.asked-asked)
 		switch k {
 		case rootd:
 			r.Lost += sent - back
@@ -265,7 +318,8 @@ func (l *lab) round(r *result) error {
 		}
 		if late := l.load.late; len(late) > 0 {
 			slices.Sort(late)
-			r.Late[k] = append(r.Late[k], float64(late[len(late)*99/100])/1e3)
+			r.P50[k] = append(r.P50[k], float64(late[len(late)/2])/1e3)
+			r.P99[k] = append(r.P99[k], float64(late[len(late)*99/100])/1e3)
 		}
 	}
 	r.Reflector, r.Root, r.Ratios = append(r.Reflector, ns[reflector]), append(r.Root, ns[rootd]), append(r.Ratios, ns[rootd]/ns[reflector])

@@ -41,6 +41,7 @@ type load struct {
 	lenient  bool          // an OK is enough to know a client: not every root asks back
 	answered int           // OKs of the root
 	relayed  int           // packets of clients, be it from the root or from the reflector
+	asked    int           // ECHOs of the root that were answered
 }
 
 type peer struct {
@@ -190,6 +191,9 @@ func (l *load) take(m *udp.Message) {
 		return
 	}
 	p.known = true
+	if !late {
+		l.asked++
+	}
 	ok := vl1.AppendOKEcho(vl1.NewPacket(make([]byte, 0, 128), l.rng.Uint64(), l.root.Address, p.id.Address, vl1.VerbOK), pkt.ID(), pkt.Payload())
 	vl1.Armor(ok, &p.key, vl1.SuiteSalsa)
 	l.post(p, m.Addr, ok)

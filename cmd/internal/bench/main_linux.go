@@ -37,8 +37,10 @@ type config struct {
 	length  time.Duration
 	clients int
 	peers   int
+	members int    // of rootd's cluster
 	file    string // of clients' identities; "": synthetic ones
 	other   string // command of another root server; "": none
+	than    string // directory of another build of rootd; "": none
 	only    *regexp.Regexp
 	saves   bool
 	json    bool
@@ -60,8 +62,10 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	flags.DurationVar(&c.length, "length", time.Second, "of one run")
 	flags.IntVar(&c.clients, "clients", 20_000, "clients that speak to the servers")
 	flags.IntVar(&c.peers, "peers", 100_000, "peers that rootd knows, the clients included")
+	flags.IntVar(&c.members, "members", 1, "members of rootd's cluster; with more than one, the one that is measured looks into the table for every packet.\nNeeds rootctl beside rootd")
 	flags.StringVar(&c.file, "identities", "", "`file` of secret identities for the clients, one a line, for servers that check them")
 	flags.StringVar(&c.other, "other", "", "shell `command` of another root server to compare with, as in -other 'exec rival -p {port} {identity}'; {port} becomes\nits UDP port, {dir} a directory of its own, {identity} the file of the root's secret identity in it")
+	flags.StringVar(&c.than, "than", "", "`directory` of another build of rootd to compare with")
 	flags.Func("only", "scenarios whose names match the `regexp`", func(s string) (err error) { c.only, err = regexp.Compile(s); return err })
 	flags.BoolVar(&c.saves, "saves", false, "measure instead how long rootd's packets take alone, and while its state is saved (to nowhere) again and again")
 	flags.BoolVar(&c.json, "json", false, "print JSON")
@@ -77,6 +81,8 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		return errors.New("need one round at least, of 100ms at least")
 	case c.clients < 100 || c.clients > 1<<20 || c.peers < c.clients:
 		return fmt.Errorf("-clients %d, -peers %d: need 100 clients at least, and no fewer peers than clients", c.clients, c.peers)
+	case c.members < 1 || c.members > 5:
+		return fmt.Errorf("-members %d: 1 to 5", c.members)
 	case c.cores[0] == c.cores[1]:
 		return errors.New("the servers and the load need a core each")
 	}
@@ -84,6 +90,8 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	case c.other == "":
 	case c.saves:
 		return errors.New("-saves measures rootd alone: leave -other away")
+	case c.than != "":
+		return errors.New("compare with another build or with another root: leave -than or -other away")
 	case !strings.Contains(c.other, "{port}"):
 		return errors.New("-other: the command has no {port}: on which one does it serve?")
 	case !strings.Contains(c.other, "exec "):
@@ -106,7 +114,8 @@ type result struct {
 	OtherRatios []float64          `json:"other_ratios,omitempty"` // rootd's time divided by the other root's, by round
 	OtherRatio  float64            `json:"other_ratio,omitempty"`  // median
 	OtherLost   int                `json:"other_lost,omitempty"`
-	Late        [servers][]float64 `json:"p99_us"` // 99th percentile from sending to receiving, µs, by round; only where it is measured
+	P50         [servers][]float64 `json:"p50_us"` // median time from sending to receiving, µs, by server and round; only where it is measured
+	P99         [servers][]float64 `json:"p99_us"` // 99th percentile
 }
 
 // The servers, in the order in which they take their turns.
@@ -157,22 +166,18 @@ func (c *config) run(ctx context.Context, stdout, stderr io.Writer) error {
 // print prints tables for people.
 func (c *config) print(stdout io.Writer, l *lab, results []*result) error {
 	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "SCENARIO\tREFLECTOR ns\tROOTD ns\tRATIO\tRANGE\tASKED\tLOST")
+	fmt.Fprintln(w, "SCENARIO\tREFLECTOR ns\tROOTD ns\tRATIO\tRANGE\tASKED\tLOST\tREFLECTOR p50, p99\tROOTD p50, p99")
 	for _, r := range results {
-		fmt.Fprintf(w, "%s\t%.0f\t%.0f\t%.2f\t%.2f-%.2f\t%.2f\t%d\n", r.Name, median(r.Reflector), median(r.Root), r.Ratio,
-			slices.Min(r.Ratios), slices.Max(r.Ratios), r.Asked, r.Lost)
+		fmt.Fprintf(w, "%s\t%.0f\t%.0f\t%.2f\t%.2f-%.2f\t%.2f\t%d\t%s\t%s\n", r.Name, median(r.Reflector), median(r.Root), r.Ratio,
+			slices.Min(r.Ratios), slices.Max(r.Ratios), r.Asked, r.Lost, r.latency(reflector), r.latency(rootd))
 	}
-	if err := w.Flush(); err != nil || c.other == "" {
+	if err := w.Flush(); err != nil || len(l.servers) <= another {
 		return err
 	}
-	fmt.Fprintln(w, "\nSCENARIO\tOTHER ns\tROOTD ns\tROOTD/OTHER\tRANGE\tLOST BY THE OTHER\tp99 OF THE OTHER\tp99 OF ROOTD")
+	fmt.Fprintln(w, "\nSCENARIO\tOTHER ns\tROOTD ns\tROOTD/OTHER\tRANGE\tLOST BY THE OTHER\tOTHER p50, p99\tROOTD p50, p99")
 	for _, r := range results {
-		fmt.Fprintf(w, "%s\t%.0f\t%.0f\t%.2f\t%.2f-%.2f\t%d", r.Name, median(r.Other), median(r.Root), r.OtherRatio,
-			slices.Min(r.OtherRatios), slices.Max(r.OtherRatios), r.OtherLost)
-		if len(r.Late[rootd]) > 0 {
-			fmt.Fprintf(w, "\t%.0f µs\t%.0f µs", median(r.Late[another]), median(r.Late[rootd]))
-		}
-		fmt.Fprintln(w)
+		fmt.Fprintf(w, "%s\t%.0f\t%.0f\t%.2f\t%.2f-%.2f\t%d\t%s\t%s\n", r.Name, median(r.Other), median(r.Root), r.OtherRatio,
+			slices.Min(r.OtherRatios), slices.Max(r.OtherRatios), r.OtherLost, r.latency(another), r.latency(rootd))
 	}
 	fmt.Fprintln(w, "\nMEMORY\tBEFORE THE CLIENTS\tWITH THEM\tA CLIENT\tAT THE END")
 	for _, k := range []int{another, rootd} {
@@ -182,6 +187,14 @@ func (c *config) print(stdout io.Writer, l *lab, results []*result) error {
 			float64(m[1]-m[0])/float64(len(l.load.clients)), float64(end)/1e6)
 	}
 	return w.Flush()
+}
+
+// latency is how long packets took, median of all rounds, as far as it was measured.
+func (r *result) latency(server int) string {
+	if len(r.P50[server]) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.0f µs, %.0f µs", median(r.P50[server]), median(r.P99[server]))
 }
 
 func median(v []float64) float64 {
