@@ -171,7 +171,7 @@ func (f *FSM) change(c *Change, seen uint32) {
 		n.Collisions++
 		return
 	case known:
-		f.st.sum.remove(r)
+		f.takeOut(r)
 	case !c.HasKey:
 		n.Unknown++
 		return
@@ -231,13 +231,19 @@ func (f *FSM) attach(r *table.Record, c *Change, seen uint32) {
 	}
 }
 
-// update replaces the record of a known peer, whose former value was taken out of the sum.
+// takeOut takes the record of a known peer out of the sum. What follows is update, of the same peer.
+func (f *FSM) takeOut(r *table.Record) {
+	f.head = headOf(r)
+	f.st.sum.minus(f.head.hash(r))
+}
+
+// update replaces the record of a known peer, which takeOut was given before it was changed.
 func (f *FSM) update(r *table.Record) {
 	if _, err := f.st.peers.Update(r); err != nil {
 		f.noMemory(r, err)
 		return
 	}
-	f.st.sum.add(r)
+	f.st.sum.plus(f.head.hash(r))
 }
 
 // noMemory halts: this member no longer has the state that the others have, and must not go on.
@@ -251,7 +257,7 @@ func (f *FSM) keepAlive(c *KeepAlive) {
 		f.st.peers.PrefetchAll(chunk)
 		for _, a := range chunk {
 			if r := &f.rec; f.st.peers.Lookup(a, r) && r.LastSeen < seen {
-				f.st.sum.remove(r)
+				f.takeOut(r)
 				r.LastSeen = seen
 				f.update(r)
 			}

@@ -18,7 +18,7 @@ func (f *FSM) handoffs(hs Handoffs) {
 		}
 		next := r.Handoff
 		r.Handoff = was
-		f.st.sum.remove(r)
+		f.takeOut(r)
 		r.Handoff = next
 		if f.update(r); f.st.Halted != "" {
 			return

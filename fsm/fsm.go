@@ -59,6 +59,8 @@ type FSM struct {
 	st  State // what is published next
 	dec decoder
 	rec table.Record // scratch
+	// head is of the record that is being changed: see takeOut.
+	head hashHead
 	// staged is the restore that goes on; nil: none does.
 	staged *staged
 	at     uint64 // index of the entry that is applied

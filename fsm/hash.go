@@ -41,27 +41,27 @@ func (s *State) hash(version uint16) Hash {
 type sum [2]uint64
 
 func (s *sum) add(r *table.Record) {
-	a, b := hashRecord(r)
+	s.plus(hashRecord(r))
+}
+
+func (s *sum) plus(a, b uint64) {
 	s[0] += a
 	s[1] += b
 }
 
-func (s *sum) addEncoded(b []byte) {
-	x, y := hashEncoded(b)
-	s[0] += x
-	s[1] += y
+func (s *sum) minus(a, b uint64) {
+	s[0] -= a
+	s[1] -= b
 }
+
+func (s *sum) addEncoded(b []byte) { s.plus(hashEncoded(b)) }
 
 func (s *sum) merge(o *sum) {
 	s[0] += o[0]
 	s[1] += o[1]
 }
 
-func (s *sum) remove(r *table.Record) {
-	a, b := hashRecord(r)
-	s[0] -= a
-	s[1] -= b
-}
+func (s *sum) remove(r *table.Record) { s.minus(hashRecord(r)) }
 
 func (s *sum) append(b []byte) []byte {
 	b = binary.BigEndian.AppendUint64(b, s[0])
@@ -75,13 +75,6 @@ const (
 	hashC = 0x3c6ef372fe94f82b
 	hashD = 0xa54ff53a5f1d36f1
 )
-
-// hashRecord hashes a record: see hashEncoded.
-func hashRecord(r *table.Record) (uint64, uint64) {
-	var buf [recordSize]byte
-	putRecord(&buf, r)
-	return hashEncoded(buf[:])
-}
 
 // hashEncoded hashes the first 123 bytes of a record, padded with zeroes to eight blocks of two big-endian words, and, unless they are all
 // zero or missing, the 24 bytes of its handoff, padded to two more: so a record without one has the hash that it always had. For each block,

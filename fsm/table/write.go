@@ -33,11 +33,8 @@ func (t *Table) Put(r *Record) error {
 
 // put stores r, whose entry is e, in slot i of s, which is where find said; held is the entry that a known peer has.
 func (t *Table) put(r *Record, e, held *entry, s *segment, h uint64, i uint32, known bool) error {
-	var w words
 	if known && *e == *held {
-		r.pack(&w, s.placeOf(i))
-		t.save(s, i)
-		t.overwrite(s.slot(i), &w)
+		t.keep(r, s, i, s.placeOf(i))
 		return nil
 	}
 	t.rested++
@@ -53,6 +50,7 @@ func (t *Table) put(r *Record, e, held *entry, s *segment, h uint64, i uint32, k
 	if err != nil {
 		return fmt.Errorf("peer %v: %w", r.Address, err)
 	}
+	var w words
 	r.pack(&w, place)
 	t.save(s, i)
 	if known {
@@ -63,6 +61,14 @@ func (t *Table) put(r *Record, e, held *entry, s *segment, h uint64, i uint32, k
 	s.fillSlot(i, r.Address, &w)
 	t.peers.Add(1)
 	return nil
+}
+
+// keep stores r in slot i of s, where its peer is, with the entry that it has.
+func (t *Table) keep(r *Record, s *segment, i uint32, p placement) {
+	var w words
+	r.pack(&w, p)
+	t.save(s, i)
+	t.overwrite(s.slot(i), &w)
 }
 
 // Update replaces all but the key of a peer that the table has, and reports whether it has it. The error is as of Put.
@@ -81,8 +87,13 @@ func (t *Table) Update(r *Record) (bool, error) {
 		return false, nil
 	}
 	var e, held entry
-	s.loadEntry(s.placeOf(i), &held)
 	e.packHandoff(&r.Handoff)
+	p := s.placeOf(i)
+	if s.hasHandoff(p, &e) { // then the entry stays
+		t.keep(r, s, i, p)
+		return true, nil
+	}
+	s.loadEntry(p, &held)
 	copy(e[:keyWords], held[:keyWords])
 	return true, t.put(r, &e, &held, s, h, i, true)
 }

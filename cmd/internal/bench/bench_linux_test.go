@@ -29,6 +29,8 @@ func TestBadFlags(t *testing.T) {
 		{"-only (", "invalid value"},
 		{"-other true", "no {port}"},
 		{"-saves -other {port}", "leave -other away"},
+		{"-fill -other {port}", "leave -other away"},
+		{"-fill -saves", "choose one"},
 		{"-other {port}", "put exec before it"},
 		{"-other {port} -than x", "leave -than or -other away"},
 		{"-members 9", "1 to 5"},
@@ -49,5 +51,18 @@ func TestReflectorCompiles(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), cc, "-O2", "-Wall", "-Werror", "-o", filepath.Join(t.TempDir(), "reflector"), "reflector/reflector.c").CombinedOutput()
 	if err != nil {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestCollections adds up the cycles of a trace that comes in pieces.
+func TestCollections(t *testing.T) {
+	var c collections
+	for _, s := range []string{"gc 1 @0.012s 2%: 0.026+0.49+0.10 ms clock, 0.20+0.", "5/1.0/2+0.3 ms cpu, 4->4->0 MB\n{\"msg\":\"x\"}\ngc 2 @0.2s", " 2%: 0+0+0 ms clock, 0+0/1/0+0 ms cpu, 4 MB\n"} {
+		if n, err := c.Write([]byte(s)); n != len(s) || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	if c.ms < 4.99 || c.ms > 5.01 {
+		t.Errorf("%v ms, want 5", c.ms)
 	}
 }

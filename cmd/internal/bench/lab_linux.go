@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	_ "embed"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -44,6 +45,8 @@ type lab struct {
 	other     *procs.Process // nil: there is none
 	servers   []server       // the reflector, rootd, the other
 	load      *load
+	gc        collections // of rootd
+	empty     int64       // resident bytes of rootd before it knew anybody
 }
 
 func newLab(ctx context.Context, c *config, stderr io.Writer) (l *lab, err error) {
@@ -76,6 +79,9 @@ func newLab(ctx context.Context, c *config, stderr io.Writer) (l *lab, err error
 		}
 	}
 	if err := pin(c.cores[1]); err != nil {
+		return nil, err
+	}
+	if l.empty, err = resident(l.servers[rootd].pid); err != nil {
 		return nil, err
 	}
 	if err := l.grow(ctx, stderr); err != nil {
@@ -190,6 +196,9 @@ func (l *lab) startRoot(ctx context.Context) error {
 	}
 	l.root = m
 	m.Args = l.c.args
+	if l.c.fill {
+		m.Tee = &l.gc
+	}
 	if l.c.members == 1 {
 		m.Args = append([]string{"-cluster-listen", "off"}, m.Args...)
 	}
@@ -243,38 +252,54 @@ func (l *lab) identities(ctx context.Context, stderr io.Writer) ([]*vl1.SecretId
 	if err != nil {
 		return nil, err
 	}
-	all := make([]vl1.Identity, 0, l.c.peers)
-	for _, id := range secret {
-		all = append(all, id.Identity)
+	others := l.c.peers - len(secret)
+	if l.c.fill {
+		others = 0 // they come later
 	}
-	for len(all) < l.c.peers { // nobody speaks for these, so their keys may be noise
-		id := vl1.Identity{Address: vl1.Address(src.Uint64() >> 24)}
-		for k := range id.Key {
-			id.Key[k] = byte(src.Uint64())
-		}
-		if !id.Address.Reserved() {
-			all = append(all, id)
-		}
+	fmt.Fprintf(stderr, "%d peers go into the log\n", len(secret)+others)
+	known := make([]vl1.Identity, len(secret))
+	for i, id := range secret {
+		known[i] = id.Identity
 	}
-	fmt.Fprintf(stderr, "%d peers go into the log\n", len(all))
 	for _, m := range []*procs.Member{l.root, l.than} {
 		if m == nil {
 			continue
 		}
-		if err := importPeers(ctx, m, all); err != nil {
+		a := admin.NewClient(m.Socket())
+		for batch := range slices.Chunk(known, admin.MaxImport) {
+			if _, err = a.ImportPeers(ctx, batch); err != nil {
+				break
+			}
+		}
+		if err == nil {
+			err = importNoise(ctx, a, others)
+		}
+		a.Close()
+		if err != nil {
 			return nil, err
 		}
 	}
 	return secret, nil
 }
 
-func importPeers(ctx context.Context, m *procs.Member, ids []vl1.Identity) error {
-	a := admin.NewClient(m.Socket())
-	defer a.Close()
-	for batch := range slices.Chunk(ids, admin.MaxImport) {
+// importNoise puts so many peers into the log. Nobody speaks for them, so their keys may be noise.
+func importNoise(ctx context.Context, a *admin.Client, n int) error {
+	src := rand.NewPCG(3, 4)
+	batch := make([]vl1.Identity, 0, admin.MaxImport)
+	for n > 0 {
+		for batch = batch[:0]; len(batch) < min(n, admin.MaxImport); {
+			id := vl1.Identity{Address: vl1.Address(src.Uint64() >> 24)}
+			for k := 0; k < len(id.Key); k += 8 {
+				binary.LittleEndian.PutUint64(id.Key[k:], src.Uint64())
+			}
+			if !id.Address.Reserved() {
+				batch = append(batch, id)
+			}
+		}
 		if _, err := a.ImportPeers(ctx, batch); err != nil {
 			return err
 		}
+		n -= len(batch)
 	}
 	return nil
 }

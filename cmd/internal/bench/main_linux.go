@@ -43,6 +43,7 @@ type config struct {
 	than    string // directory of another build of rootd; "": none
 	only    *regexp.Regexp
 	saves   bool
+	fill    bool
 	json    bool
 	cores   [2]int // of the servers, -1: any, and of the load
 }
@@ -68,6 +69,7 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	flags.StringVar(&c.than, "than", "", "`directory` of another build of rootd to compare with")
 	flags.Func("only", "scenarios whose names match the `regexp`", func(s string) (err error) { c.only, err = regexp.Compile(s); return err })
 	flags.BoolVar(&c.saves, "saves", false, "measure instead how long rootd's packets take alone, and while its state is saved (to nowhere) again and again")
+	flags.BoolVar(&c.fill, "fill", false, "measure instead rootd's answers to HELLOs while all peers but the clients come into its log, and its memory,\nits collector, and how long it takes to start again")
 	flags.BoolVar(&c.json, "json", false, "print JSON")
 	flags.IntVar(&c.cores[0], "server-core", 0, "core of the servers; -1: all that there are")
 	flags.IntVar(&c.cores[1], "load-core", 1, "core of the load")
@@ -87,9 +89,13 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		return errors.New("the servers and the load need a core each")
 	}
 	switch {
+	case c.saves && c.fill:
+		return errors.New("-saves and -fill are two measurements: choose one")
+	case c.fill && (c.than != "" || c.members > 1):
+		return errors.New("-fill measures one member of one build: leave -than and -members away")
 	case c.other == "":
-	case c.saves:
-		return errors.New("-saves measures rootd alone: leave -other away")
+	case c.saves || c.fill:
+		return errors.New("-saves and -fill measure rootd alone: leave -other away")
 	case c.than != "":
 		return errors.New("compare with another build or with another root: leave -than or -other away")
 	case !strings.Contains(c.other, "{port}"):
@@ -127,6 +133,11 @@ const (
 )
 
 func (c *config) run(ctx context.Context, stdout, stderr io.Writer) error {
+	if c.fill {
+		if err := os.Setenv("GODEBUG", "gctrace=1"); err != nil { // for rootd
+			return err
+		}
+	}
 	l, err := newLab(ctx, c, stderr)
 	if err != nil {
 		return err
@@ -134,6 +145,9 @@ func (c *config) run(ctx context.Context, stdout, stderr io.Writer) error {
 	defer l.close()
 	if c.saves {
 		return l.saves(ctx, stdout, stderr)
+	}
+	if c.fill {
+		return l.fill(ctx, stdout, stderr)
 	}
 	var results []*result
 	for _, s := range scenarios() {
@@ -171,6 +185,9 @@ func (c *config) print(stdout io.Writer, l *lab, results []*result) error {
 		fmt.Fprintf(w, "%s\t%.0f\t%.0f\t%.2f\t%.2f-%.2f\t%.2f\t%d\t%s\t%s\n", r.Name, median(r.Reflector), median(r.Root), r.Ratio,
 			slices.Min(r.Ratios), slices.Max(r.Ratios), r.Asked, r.Lost, r.latency(reflector), r.latency(rootd))
 	}
+	m := l.servers[rootd].memory
+	fmt.Fprintf(w, "\nrootd holds %.1f MB for 100,000 peers in its log, and %.0f bytes for a client that is here; %.1f MB without any\n",
+		float64(m[0]-l.empty)/float64(c.peers)/10, float64(m[1]-m[0])/float64(len(l.load.clients)), float64(l.empty)/1e6)
 	if err := w.Flush(); err != nil || len(l.servers) <= another {
 		return err
 	}
