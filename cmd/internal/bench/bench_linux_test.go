@@ -31,6 +31,7 @@ func TestBadFlags(t *testing.T) {
 		{"-saves -other {port}", "leave -other away"},
 		{"-fill -other {port}", "leave -other away"},
 		{"-fill -saves", "choose one"},
+		{"-saves-to x", "add it"},
 		{"-other {port}", "put exec before it"},
 		{"-other {port} -than x", "leave -than or -other away"},
 		{"-members 9", "1 to 5"},

@@ -44,6 +44,7 @@ type config struct {
 	only    *regexp.Regexp
 	saves   bool
 	fill    bool
+	saveTo  string
 	json    bool
 	cores   [2]int // of the servers, -1: any, and of the load
 }
@@ -70,6 +71,7 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	flags.Func("only", "scenarios whose names match the `regexp`", func(s string) (err error) { c.only, err = regexp.Compile(s); return err })
 	flags.BoolVar(&c.saves, "saves", false, "measure instead how long rootd's packets take alone, and while its state is saved (to nowhere) again and again")
 	flags.BoolVar(&c.fill, "fill", false, "measure instead rootd's answers to HELLOs while all peers but the clients come into its log, and its memory,\nits collector, and how long it takes to start again")
+	flags.StringVar(&c.saveTo, "saves-to", "", "`file` that -saves writes to, and brings to the disk each time, instead of to nowhere")
 	flags.BoolVar(&c.json, "json", false, "print JSON")
 	flags.IntVar(&c.cores[0], "server-core", 0, "core of the servers; -1: all that there are")
 	flags.IntVar(&c.cores[1], "load-core", 1, "core of the load")
@@ -93,6 +95,8 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		return errors.New("-saves and -fill are two measurements: choose one")
 	case c.fill && (c.than != "" || c.members > 1):
 		return errors.New("-fill measures one member of one build: leave -than and -members away")
+	case c.saveTo != "" && !c.saves:
+		return errors.New("-saves-to says where -saves writes to: add it")
 	case c.other == "":
 	case c.saves || c.fill:
 		return errors.New("-saves and -fill measure rootd alone: leave -other away")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"text/tabwriter"
 	"time"
@@ -89,10 +90,20 @@ func (l *lab) saveRound(ctx context.Context, r *latencies, saving bool) error {
 	return nil
 }
 
-// saveAll takes the state, as rootctl snapshot save does, again and again until ctx ends. It keeps nothing: a disk is not what is measured.
+// saveAll takes the state, as rootctl snapshot save does, again and again until ctx ends. It keeps nothing, unless a disk is to be measured, too.
 func (l *lab) saveAll(ctx context.Context, r *latencies, begun chan<- struct{}) error {
 	a := admin.NewClient(l.root.Socket())
 	defer a.Close()
+	var file *os.File
+	to := io.Discard
+	if l.c.saveTo != "" {
+		var err error
+		if file, err = os.Create(l.c.saveTo); err != nil {
+			return err
+		}
+		defer file.Close()
+		to = file
+	}
 	start := time.Now()
 	defer func() { r.Took += time.Since(start).Seconds() }()
 	for first := true; ; first = false {
@@ -103,8 +114,13 @@ func (l *lab) saveAll(ctx context.Context, r *latencies, begun chan<- struct{}) 
 		if first {
 			close(begun)
 		}
-		n, err := io.Copy(io.Discard, state)
+		n, err := io.Copy(to, state)
 		r.Bytes += n
+		if file != nil && err == nil {
+			err = file.Sync()
+			_, serr := file.Seek(0, io.SeekStart)
+			err = errors.Join(err, serr)
+		}
 		if err := errors.Join(err, state.Close()); err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
