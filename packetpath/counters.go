@@ -170,7 +170,7 @@ var CounterDefs = [numCounters]CounterDef{
 	LinkFailed:           {"link_failed_packets", "Packets and messages that could not be handed to another member."},
 	LinkMessages:         {"link_messages", "Messages received from other members: introductions, multicast."},
 	FencedDropped:        {"fenced_packets", "Datagrams ignored because the cluster believes this member dead."},
-	RescuesBegun:         {"rescue_peers", "Peers of dead members that fell to this member's share."},
+	RescuesBegun:         {"rescue_peers", "Peers of dead members, and of those lost before a restore, that fell to this member's share."},
 	RescuePushes:         {"rescue_push_packets", "Redirects to this member sent to such peers by way of another root."},
 	RescuePins:           {"rescue_pin_packets", "Redirects that erased the dead path of a rescued peer."},
 	Rescued:              {"rescued_peers", "Such peers that came to this member."},

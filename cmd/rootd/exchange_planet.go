@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/rootd/rootd/fsm"
+	"github.com/rootd/rootd/packetpath"
 	"github.com/rootd/rootd/packetpath/vl1"
 )
 
@@ -56,7 +57,12 @@ func (n *neighbours) guests(r *vl1.Root) (all []netip.AddrPort) {
 	if !ok || p.PlanetTimestamp <= n.m.fsm.View().State().Planet.World.Timestamp || len(n.answering(r)) > 0 {
 		return nil
 	}
-	for _, from := range p.Paths {
+	return placesOf(p.Paths, r)
+}
+
+// placesOf are the addresses that a root speaks from, with the ports that it serves at.
+func placesOf(paths []packetpath.PathInfo, r *vl1.Root) (all []netip.AddrPort) {
+	for _, from := range paths {
 		for _, e := range r.Endpoints {
 			if at := netip.AddrPortFrom(from.Endpoint.Addr(), e.Port()); !slices.Contains(all, at) && len(all) < guestsMost {
 				all = append(all, at)

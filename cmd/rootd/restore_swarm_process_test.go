@@ -114,7 +114,7 @@ func (c *crowd) follow(f *fleet, disaster time.Time) (wait func()) {
 		if n := len(times); n > 0 {
 			c.t.Logf("clients served again after the disaster: p10 %v, p50 %v, p90 %v, p99 %v, the last %v", times[n/10], times[n/2], times[n*9/10], times[n*99/100], times[n-1])
 		}
-		time.Sleep(20 * time.Second) //nolint:forbidigo // they live on
+		time.Sleep(time.Minute) //nolint:forbidigo // they live on
 		if err := c.p.Signal(syscall.SIGTERM); err != nil {
 			c.t.Error(err)
 		}
@@ -128,10 +128,14 @@ func (c *crowd) follow(f *fleet, disaster time.Time) (wait func()) {
 			P50      int            `json:"longest_outage_p50_ms"`
 			P99      int            `json:"longest_outage_p99_ms"`
 			Max      int            `json:"longest_outage_ms"`
+			Seconds  float64        `json:"seconds"`
+			Sent     int            `json:"frames_sent"`
+			Got      int            `json:"frames_received"`
 		}
 		if err := json.Unmarshal([]byte(text[max(0, strings.Index(text, "{")):]), &report); err != nil {
 			c.t.Fatalf("%v:\n%s", err, text)
 		}
+		c.t.Logf("the swarm: in %.0f s %d frames sent, %d received", report.Seconds, report.Sent, report.Got)
 		c.t.Logf("the swarm: %v; %d planets taken; longest wait for an answer of a root: p50 %d ms, p99 %d ms, max %d ms", report.Families, report.Planets, report.P50, report.P99, report.Max)
 	}
 }
