@@ -71,7 +71,7 @@ func (s source) member(state *fsm.State, o *fsm.Member, leader string) admin.Mem
 		Vote: o.Vote.String(), Priority: o.Priority, Address: o.Address, Endpoints: o.Endpoints, Epoch: o.Epoch, Joined: millis(o.Joined), Up: millis(o.Up), LastReport: millis(o.LastReport),
 	}
 	a.Drain = drainStates[o.Drain]
-	a.LogGone = s.m.cluster != nil && s.m.cluster.lost.has(o.ID)
+	a.LogGone = s.m.cluster != nil && s.m.cluster.lost.has(o.ID, state)
 	if o.KeyHash != (fsm.KeyHash{}) {
 		a.KeyHash = hex.EncodeToString(o.KeyHash[:])
 	}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rootd/rootd/fsm"
 	"github.com/rootd/rootd/fsm/table"
 	"github.com/rootd/rootd/transport/admin"
 	"github.com/rootd/rootd/transport/pki"
@@ -37,30 +38,39 @@ type readmission struct {
 
 // lostLogs are members that say that their log is gone. Any goroutine.
 type lostLogs struct {
-	mu sync.Mutex
-	at map[table.MemberID]time.Time // when they said so last
+	mu  sync.Mutex
+	all map[table.MemberID]lostLog
 }
 
-func (l *lostLogs) note(id table.MemberID) {
+// lostLog is what a member without its log said last.
+type lostLog struct {
+	at    time.Time
+	epoch uint16 // its last life in the log: when it begins another one, it has a log
+}
+
+func (l *lostLogs) note(id table.MemberID, s *fsm.State) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.at == nil {
-		l.at = map[table.MemberID]time.Time{}
+	if l.all == nil {
+		l.all = map[table.MemberID]lostLog{}
 	}
-	l.at[id] = time.Now()
+	if m, ok := s.Member(id); ok {
+		l.all[id] = lostLog{time.Now(), m.Epoch}
+	}
 }
 
 func (l *lostLogs) forget(id table.MemberID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.at, id)
+	delete(l.all, id)
 }
 
-func (l *lostLogs) has(id table.MemberID) bool {
+func (l *lostLogs) has(id table.MemberID, s *fsm.State) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	at, ok := l.at[id]
-	return ok && time.Since(at) < lostFor
+	lost, ok := l.all[id]
+	m, member := s.Member(id)
+	return ok && member && m.Epoch == lost.epoch && time.Since(lost.at) < lostFor
 }
 
 // waitReadmitted returns when this member, whose log is gone, may begin an empty one.
@@ -137,7 +147,7 @@ func (c *cluster) handleReadmit(ctx context.Context, from pki.Peer, body []byte)
 	if r.Member == 0 {
 		r.Member = table.MemberID(from.ID)
 	}
-	c.lost.note(r.Member)
+	c.lost.note(r.Member, c.m.fsm.View().State())
 	err := c.readmitted(ctx, r)
 	if err == nil {
 		c.lost.forget(r.Member)
@@ -185,7 +195,7 @@ func (c *cluster) votes(id table.MemberID) bool {
 // readmit takes the vote of a member whose log is gone, for which it waits. At the leader. Done twice, it is done once.
 func (c *cluster) readmit(ctx context.Context, id table.MemberID) error {
 	server := fmt.Sprint(id)
-	if !c.lost.has(id) {
+	if !c.lost.has(id, c.m.fsm.View().State()) {
 		return &rpc.Error{Code: codeRefused, Text: "it does not say that its log is gone, as it does while it runs without one"}
 	}
 	if err := c.servers.CheckRemove(server); err != nil {
