@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -15,6 +17,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/rootd/rootd/packetpath/vl1"
 	"github.com/rootd/rootd/transport/admin"
 )
 
@@ -125,6 +128,28 @@ func (r *filled) print(stdout io.Writer) error {
 
 // fillRate is how many HELLOs a second the probe sends.
 const fillRate = 5_000
+
+// importNoise puts so many peers into the log. Nobody speaks for them, so their keys may be noise.
+func importNoise(ctx context.Context, a *admin.Client, n int) error {
+	src := rand.NewPCG(3, 4)
+	batch := make([]vl1.Identity, 0, admin.MaxImport)
+	for n > 0 {
+		for batch = batch[:0]; len(batch) < min(n, admin.MaxImport); {
+			id := vl1.Identity{Address: vl1.Address(src.Uint64() >> 24)}
+			for k := 0; k < len(id.Key); k += 8 {
+				binary.LittleEndian.PutUint64(id.Key[k:], src.Uint64())
+			}
+			if !id.Address.Reserved() {
+				batch = append(batch, id)
+			}
+		}
+		if _, err := a.ImportPeers(ctx, batch); err != nil {
+			return err
+		}
+		n -= len(batch)
+	}
+	return nil
+}
 
 // snapshotWait is how long rootd may take to make a snapshot: it looks every two to four minutes whether one is due.
 const snapshotWait = 5 * time.Minute

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	_ "embed"
-	"encoding/binary"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -280,28 +279,6 @@ func (l *lab) identities(ctx context.Context, stderr io.Writer) ([]*vl1.SecretId
 		}
 	}
 	return secret, nil
-}
-
-// importNoise puts so many peers into the log. Nobody speaks for them, so their keys may be noise.
-func importNoise(ctx context.Context, a *admin.Client, n int) error {
-	src := rand.NewPCG(3, 4)
-	batch := make([]vl1.Identity, 0, admin.MaxImport)
-	for n > 0 {
-		for batch = batch[:0]; len(batch) < min(n, admin.MaxImport); {
-			id := vl1.Identity{Address: vl1.Address(src.Uint64() >> 24)}
-			for k := 0; k < len(id.Key); k += 8 {
-				binary.LittleEndian.PutUint64(id.Key[k:], src.Uint64())
-			}
-			if !id.Address.Reserved() {
-				batch = append(batch, id)
-			}
-		}
-		if _, err := a.ImportPeers(ctx, batch); err != nil {
-			return err
-		}
-		n -= len(batch)
-	}
-	return nil
 }
 
 func (l *lab) rootIdentity() (vl1.Identity, error) {
