@@ -53,6 +53,9 @@ func look(ctx context.Context, c *admin.Client, id uint16, cluster string) (stat
 	if errors.Is(err, admin.ErrNotFound) {
 		return "", false, &userError{err: err, hint: "this rootd is of a version without clusters: install the one that rootctl is of"}
 	}
+	if errors.Is(err, admin.ErrUnavailable) {
+		return "waiting to hear from the leader", false, nil
+	}
 	if err != nil {
 		return "waiting for rootd to start", false, nil //nolint:nilerr // it may come
 	}

@@ -30,10 +30,13 @@ func (f *fleet) rotated(planet *vl1.World, _ *device) {
 	steps := []string{}
 	o := admin.RotateOptions{Begin: true, Force: true}
 	for range 4 {
-		st, err := f.admin(leader).RotateCA(ctx, o)
-		if err != nil {
-			f.Fatal(err)
-		}
+		var st *admin.CAStatus
+		eventually(f.T, "a step of the rotation", func() bool { // for a moment nobody dials one that has just refused
+			if st, err = f.admin(leader).RotateCA(ctx, o); err != nil {
+				f.Log(err)
+			}
+			return err == nil
+		})
 		steps = append(steps, st.Step)
 		if st.Step == admin.CAStepNone {
 			break

@@ -53,7 +53,6 @@ func (c *cluster) follow(ctx context.Context) error {
 	defer tick.Stop()
 	var known []link.Member
 	removed, operators := -1, []fsm.Operator(nil)
-	ignorant := c.m.fenced.Load()  // it began without a log
 	var contacts []datadir.Contact // that the data directory has noted since this start
 	for {
 		s := c.m.fsm.View().State()
@@ -73,8 +72,8 @@ func (c *cluster) follow(ctx context.Context) error {
 			}
 			contacts = now
 		}
-		if ignorant && c.m.knows(s) {
-			ignorant = false
+		if c.m.ignorant.Load() && c.m.knows(s) {
+			c.m.ignorant.Store(false)
 			c.m.setFence(false)
 		}
 		c.m.fence(ctx, s)

@@ -41,6 +41,9 @@ func changed(what string, r fsm.Response, err error) error {
 // Members implements [admin.Membership].
 func (s source) Members(ctx context.Context) (*admin.Members, error) {
 	m := s.m
+	if err := s.informed("list members"); err != nil {
+		return nil, err
+	}
 	state, raft := m.fsm.View().State(), m.replica.Stats()
 	all := &admin.Members{
 		Cluster: m.dir.Meta.Cluster, ClusterName: state.Cluster.Name, Leader: m.memberName(raft.LeaderID),
@@ -118,6 +121,9 @@ func millis(ms int64) time.Time {
 
 // find finds a member by its name, or its ID in decimal.
 func (s source) find(what, text string) (*fsm.State, *fsm.Member, error) {
+	if err := s.informed(what); err != nil {
+		return nil, nil, err
+	}
 	state := s.m.fsm.View().State()
 	for i := range state.Members {
 		if o := &state.Members[i]; o.Name == text || fmt.Sprint(o.ID) == text {
@@ -218,6 +224,9 @@ func (s source) RevokeToken(ctx context.Context, text string) (*admin.Token, err
 
 // Settings implements [admin.Settings].
 func (s source) Settings(context.Context) ([]admin.Setting, error) {
+	if err := s.informed("list settings"); err != nil {
+		return nil, err
+	}
 	settings := s.m.fsm.View().State().Settings
 	var all []admin.Setting
 	for _, k := range fsm.SettingKeys() {

@@ -19,6 +19,9 @@ const operationWait = 3 * time.Second
 
 // Operation implements [admin.Operations]. A tool decides by it what it does next, so it is as new as the leader's log, if there is one.
 func (s source) Operation(ctx context.Context) (*admin.Operation, error) {
+	if err := s.informed("what is under way"); err != nil {
+		return nil, err
+	}
 	s.m.catchUp(ctx)
 	state := s.m.fsm.View().State()
 	o := &state.Operation
@@ -81,6 +84,9 @@ func (s source) Operate(ctx context.Context, step admin.OperationStep) (*admin.O
 
 // Active implements [admin.Operations].
 func (s source) Active(ctx context.Context) (map[string]int, error) {
+	if err := s.informed("count active peers"); err != nil {
+		return nil, err
+	}
 	state := s.m.fsm.View().State()
 	all := map[string]int{}
 	for i := range state.Members {

@@ -55,6 +55,7 @@ type member struct {
 	handoffs  *handoffSink // nil: this member is alone
 	root      *packetpath.Root
 	fenced    atomic.Bool // root is
+	ignorant  atomic.Bool // it began without a log, and has not caught up; fenced until then
 	leaving   atomic.Bool // this life is about to end, as it should
 	notify    *notifier
 	spare     *spare // nil: this member is not alone in its process
@@ -255,7 +256,10 @@ func (m *member) wire() error {
 	if m.cluster != nil {
 		m.cluster.receiver = m.root.NewReceiver()
 		m.cluster.rescuer = m.root.NewRescuer(m.cluster.neighbours.via)
-		m.setFence(!m.dir.Meta.Founds() && !m.fsm.View().State().Cluster.Bootstrapped()) // it has no log yet, and knows nobody
+		if !m.dir.Meta.Founds() && !m.fsm.View().State().Cluster.Bootstrapped() {
+			m.ignorant.Store(true)
+			m.setFence(true)
+		}
 	}
 	return nil
 }

@@ -25,6 +25,14 @@ type source struct{ m *member }
 
 var _ admin.Source = source{}
 
+// informed refuses to say what the log has while this member began without one and has not caught up: others know better.
+func (s source) informed(what string) error {
+	if s.m.ignorant.Load() {
+		return fmt.Errorf("%s: %w: this member began without a log, and has not caught up yet", what, admin.ErrUnavailable)
+	}
+	return nil
+}
+
 // ready says whether clients are served, and if not fully, what is wrong.
 func (m *member) ready() (ready bool, problems []string) {
 	state, raft := m.fsm.View().State(), m.replica.Stats()
@@ -37,7 +45,7 @@ func (m *member) ready() (ready bool, problems []string) {
 		}
 	}
 	switch {
-	case m.fenced.Load() && m.sightings.epoch.Load() == 0:
+	case m.ignorant.Load():
 		problems = append(problems, "silent: it began without a log, and has not caught up yet")
 	case m.fenced.Load():
 		problems = append(problems, "silent: the cluster believes this member dead or removed")
