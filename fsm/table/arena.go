@@ -11,13 +11,17 @@ const (
 	blockBytes = blockSlots * slotWords * 8
 	minChunk   = 2 << 20
 	maxChunk   = 64 << 20
+
+	// aheadFrom is the size of a pool from which on its next chunk is taken and touched before it is needed.
+	aheadFrom = 16 << 20
 )
 
 // An arena gives out blocks. It takes memory from the system in chunks, and gives it back when nothing leads to the
 // arena any more: neither its table, nor a segment in the hands of a reader, nor a [Frozen]. get and put are for the writer, or
 // for loaders; anyone may read the counters.
 type arena struct {
-	take func(size int) ([]block, error) // takes zeroed memory from the system
+	take  func(size int) ([]block, error) // takes zeroed memory from the system
+	touch func([]block)                   // makes the system provide memory before it is used; nil: it does not
 
 	mu    sync.Mutex // guards pools; only loaders ever wait for it
 	pools [2]pool
@@ -45,6 +49,7 @@ const (
 // A pool is the blocks of one kind that nobody has.
 type pool struct {
 	fresh []block  // of the newest chunk, not given out yet
+	ahead []block  // the next chunk, if it was taken already
 	free  []*block // given back, not cleared
 	total int      // bytes taken from the system
 }
@@ -59,6 +64,11 @@ func newArena(o Options) *arena {
 		return a
 	}
 	a.plain = true
+	if canTouch {
+		a.touch = func(b []block) {
+			touchMemory(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(b))), len(b)*blockBytes))
+		}
+	}
 	maps := &mappings{}
 	a.take = func(size int) ([]block, error) {
 		m, err := mapMemory(size, o.HugePages)
@@ -108,15 +118,39 @@ func (a *arena) put(k kind, b *block) {
 
 // extend takes another chunk from the system: an eighth of what is there, so that there are few chunks and little is
 // taken in vain.
+//
+// Systems provide memory when it is first touched, which may take milliseconds for a huge page, in the middle of a log entry. So a pool that
+// is no longer small takes the next chunk too, and a goroutine touches it, which ends by itself and reads and writes none of its words.
 func (a *arena) extend(p *pool) error {
-	size := min(max(p.total/8, minChunk), maxChunk) &^ (minChunk - 1)
-	fresh, err := a.take(size)
-	if err != nil {
-		return err
+	p.fresh, p.ahead = p.ahead, nil
+	if p.fresh == nil {
+		var err error
+		if p.fresh, err = a.chunk(p); err != nil {
+			return err
+		}
 	}
-	p.fresh = fresh
+	if a.touch == nil || p.total < aheadFrom {
+		return nil
+	}
+	if next, err := a.chunk(p); err == nil { // else it fails when it is needed
+		p.ahead = next
+		go func() {
+			a.touch(next)
+			runtime.KeepAlive(a) // it was mapped until here
+		}()
+	}
+	return nil
+}
+
+// chunk takes a chunk for p.
+func (a *arena) chunk(p *pool) ([]block, error) {
+	size := min(max(p.total/8, minChunk), maxChunk) &^ (minChunk - 1)
+	b, err := a.take(size)
+	if err != nil {
+		return nil, err
+	}
 	p.total += size
 	a.total.Add(int64(size))
 	a.unused.Add(int64(size))
-	return nil
+	return b, nil
 }

@@ -8,7 +8,7 @@
 //
 // Lookup, LookupHot, LookupSteered, Prefetch, PrefetchAll, Scan, Len and Stats: any goroutine, at any time. Put, Update, Delete, Freeze and Close:
 // one goroutine, the writer; a private table may be filled by several, with a [Loader] each. The methods of a Frozen: any
-// goroutine, but Release after Range. There are no goroutines inside.
+// goroutine, but Release after Range. There are no goroutines inside but short ones that make the system provide memory.
 //
 // # Design
 //

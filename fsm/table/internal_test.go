@@ -269,7 +269,7 @@ func TestReleaseFrees(t *testing.T) {
 	}
 	blocks := 0
 	for _, p := range tab.mem.pools {
-		blocks += len(p.fresh) + len(p.free)
+		blocks += len(p.fresh) + len(p.ahead) + len(p.free)
 	}
 	if got := tab.Stats().Unused; got != int64(blocks)*blockBytes {
 		t.Errorf("%d bytes unused by the counter, %d blocks of %d by the lists", got, blocks, blockBytes)

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package table
+
+const canTouch = false
+
+func touchMemory([]byte) {}
