@@ -74,7 +74,9 @@ func (c *cluster) sum(own, all []packetpath.Rescue) (sums []admin.Rescue) {
 				s.Waiting += r.Waiting()
 			}
 		}
-		sums = append(sums, s)
+		if !s.Restored || s.Peers > 0 {
+			sums = append(sums, s)
+		}
 	}
 	return sums
 }

@@ -53,9 +53,10 @@ func newLab(ctx context.Context, c *config, stderr io.Writer) (l *lab, err error
 	if l.dir, err = os.MkdirTemp("", "bench"); err != nil {
 		return nil, err
 	}
+	begun := l // an error returns nil
 	defer func() {
 		if err != nil {
-			l.close()
+			begun.close()
 		}
 	}()
 	if err := pin(c.cores[0]); err != nil { // who is started inherits it
