@@ -108,6 +108,12 @@ func (l *lab) saveAll(ctx context.Context, r *latencies, begun chan<- struct{}) 
 	defer func() { r.Took += time.Since(start).Seconds() }()
 	for first := true; ; first = false {
 		_, state, err := a.Snapshot(ctx, true)
+		if ctx.Err() != nil {
+			if err == nil {
+				err = state.Close()
+			}
+			return errors.Join(ctx.Err(), err)
+		}
 		if err != nil {
 			return err
 		}
