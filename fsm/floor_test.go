@@ -178,11 +178,10 @@ func (d *decider) decide(a vl1.Address, r *table.Record, p *steer.Peer) {
 	if !d.tab.LookupSteered(a, r) {
 		panic("not found")
 	}
-	*p = steer.Peer{
-		Unit: r.Position, RadiusKm: geo.RadiusKm(r.Flags), Family: steer.FamilyOf(r.Protocol, r.Major, r.Minor, r.Revision),
-		Current: uint16(r.V4Member), Planet: 9, Now: 1e6, Spread: uint8(a),
-		At: r.Handoff.At, Target: uint16(r.Handoff.Target), Moves: r.Handoff.Moves, Fails: r.Handoff.Fails, Failed: uint16(r.Handoff.Failed),
-	}
+	p.Unit[0], p.Unit[1], p.Unit[2] = r.Position[0], r.Position[1], r.Position[2]
+	p.RadiusKm, p.Family = geo.RadiusKm(r.Flags), steer.FamilyOf(r.Protocol, r.Major, r.Minor, r.Revision)
+	p.Current, p.Planet, p.Now, p.Spread = uint16(r.V4Member), 9, 1e6, uint8(a)
+	p.At, p.Target, p.Moves, p.Fails, p.Failed = r.Handoff.At, uint16(r.Handoff.Target), r.Handoff.Moves, r.Handoff.Fails, uint16(r.Handoff.Failed)
 	best := d.to.Decide(p).Best
 	d.sum += uint64(best)
 	d.last = uint64(best >> 15)

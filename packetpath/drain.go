@@ -103,5 +103,6 @@ func (n *steerNow) target(rec *table.Record, v6 bool) (to table.MemberID, before
 		to = anywhere(n.then, &r, v6, n.id)
 		return to, -1, -1
 	}
-	return to, d.Current, d.Cost
+	before, after = n.rules.table.Costs(&p)
+	return to, before, after
 }

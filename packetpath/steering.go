@@ -102,14 +102,15 @@ func unreached(state *fsm.State, m *fsm.Member) (v4, v6 bool) {
 	return asked&mask4 != 0 && answered&mask4 == 0, asked&mask6 != 0 && answered&mask6 == 0
 }
 
-// steerPeer fills p with what a state says about a peer in a family.
+// steerPeer fills p with what a state says about a peer in a family: field by field, since a composite literal is put together elsewhere and
+// copied in larger pieces than it was written in, for which a processor waits.
 func steerPeer(p *steer.Peer, state *fsm.State, rec *table.Record, v6 bool) {
-	h := &rec.Handoff
-	*p = steer.Peer{
-		Unit: rec.Position, RadiusKm: geo.RadiusKm(rec.Flags), V6: v6, Spread: uint8(mix(uint64(rec.Address))),
-		Family: steer.FamilyOf(rec.Protocol, rec.Major, rec.Minor, rec.Revision), Planet: rec.Planet, Now: state.Seconds(),
-		Pushed: h.At, Target: uint16(h.Target), Moves: h.MovesAt(state.Seconds()), Fails: h.Fails, Failed: uint16(h.Failed),
-	}
+	h, now := &rec.Handoff, state.Seconds()
+	*p = steer.Peer{}
+	p.Unit[0], p.Unit[1], p.Unit[2] = rec.Position[0], rec.Position[1], rec.Position[2]
+	p.RadiusKm, p.V6, p.Spread = geo.RadiusKm(rec.Flags), v6, uint8(mix(uint64(rec.Address)))
+	p.Family, p.Planet, p.Now = steer.FamilyOf(rec.Protocol, rec.Major, rec.Minor, rec.Revision), rec.Planet, now
+	p.Pushed, p.Target, p.Moves, p.Fails, p.Failed = h.At, uint16(h.Target), h.MovesAt(now), h.Fails, uint16(h.Failed)
 	if !fsm.ChecksPlanet(rec) {
 		p.Planet = math.MaxUint64
 	}
@@ -142,7 +143,7 @@ func (w *worker) decide(peer vl1.Address, v6 bool) steer.Decision {
 	state := w.root.view.State()
 	var rec table.Record
 	if !state.PeerSteered(peer, &rec) {
-		return steer.Decision{Current: -1, Cost: -1, Reason: steer.StayNobody}
+		return steer.Decision{Reason: steer.StayNobody}
 	}
 	return w.decideFor(state, &rec, v6)
 }
@@ -158,7 +159,7 @@ func (w *worker) decideFor(state *fsm.State, rec *table.Record, v6 bool) steer.D
 		w.inc(DecisionsToMove)
 	}
 	if c.shadow != nil {
-		w.compareShadow(&d, c.shadow.Decide(&p))
+		w.compareShadow(d, c.shadow.Decide(&p))
 	}
 	if d.Target != 0 && c.mode != fsm.SteeringOn && d.Reason != steer.MoveDrain {
 		d.Target = 0
@@ -168,7 +169,7 @@ func (w *worker) decideFor(state *fsm.State, rec *table.Record, v6 bool) steer.D
 }
 
 // compareShadow counts how other rules would decide differently.
-func (w *worker) compareShadow(d *steer.Decision, shadow steer.Decision) {
+func (w *worker) compareShadow(d, shadow steer.Decision) {
 	switch {
 	case shadow.Target == d.Target:
 		w.inc(ShadowSame)

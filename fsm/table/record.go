@@ -70,7 +70,7 @@ func (r *Record) check() error {
 //	3, 4  IPv6 address (128)
 //	5     IPv6 port (16), IPv6 member (16), revision (16), where the entry is in the segment (16)
 //	6     planet (48), major (8), minor (8)
-//	7     position (3 x 16), protocol (8), flags (8)
+//	7     flags (8), protocol (8), position (3 x 16, the first one in the lowest bits)
 //
 // What changes together shares a word where it can: a keep-alive changes word 2 alone.
 const slotWords = 8
@@ -96,8 +96,7 @@ func (r *Record) pack(w *words, p placement) {
 		w[5] |= uint64(r.V6.Port()) << 48
 	}
 	w[6] = min(r.Planet, MaxPlanet)<<16 | uint64(r.Major)<<8 | uint64(r.Minor)
-	w[7] = uint64(uint16(r.Position[0]))<<48 | uint64(uint16(r.Position[1]))<<32 | uint64(uint16(r.Position[2]))<<16 |
-		uint64(r.Protocol)<<8 | uint64(r.Flags)
+	w[7] = uint64(r.Flags)<<56 | uint64(r.Protocol)<<48 | uint64(uint16(r.Position[2]))<<32 | uint64(uint16(r.Position[1]))<<16 | uint64(uint16(r.Position[0]))
 }
 
 // unpack fills r from w, but for the key and the handoff.
@@ -120,6 +119,6 @@ func (r *Record) unpack(w *words) {
 	}
 	r.V6Member, r.Revision = MemberID(w[5]>>32), uint16(w[5]>>16)
 	r.Planet, r.Major, r.Minor = w[6]>>16, uint8(w[6]>>8), uint8(w[6])
-	r.Position = [3]int16{int16(w[7] >> 48), int16(w[7] >> 32), int16(w[7] >> 16)}
-	r.Protocol, r.Flags = uint8(w[7]>>8), uint8(w[7])
+	r.Position[0], r.Position[1], r.Position[2] = int16(w[7]), int16(w[7]>>16), int16(w[7]>>32)
+	r.Protocol, r.Flags = uint8(w[7]>>48), uint8(w[7]>>56)
 }

@@ -66,9 +66,9 @@ func (t *arcTable) fill(perMegametre int64) {
 	}
 }
 
-// square returns the square of the chord between two vectors.
-func square(a, b *[3]int32) uint64 {
-	x, y, z := int64(a[0]-b[0]), int64(a[1]-b[1]), int64(a[2]-b[2])
+// square returns the square of the chord to a place.
+func (c *candidate) square(at *[3]int32) uint64 {
+	x, y, z := int64(c.at[0]-at[0]), int64(c.at[1]-at[1]), int64(c.at[2]-at[2])
 	return uint64(x*x + y*y + z*z)
 }
 

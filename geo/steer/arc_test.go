@@ -28,8 +28,9 @@ func TestArcs(t *testing.T) {
 func TestArcIndex(t *testing.T) {
 	var table arcTable
 	table.fill(17_000)
-	u := func(v int16) *[3]int32 { x := vector(geo.Unit{v, v, v}); return &x }
-	if d := table.at(square(u(32767), u(-32768))); d < 0 {
+	u := func(v int16) [3]int32 { return vector(geo.Unit{v, v, v}) }
+	far, at := candidate{at: u(32767)}, u(-32768)
+	if d := table.at(far.square(&at)); d < 0 {
 		t.Error(d)
 	}
 	if i, _, _ := arcIndex(1 << 32); i != 464 && i > arcLast {

@@ -22,7 +22,6 @@ type survey struct {
 	busy             bool  // it carries so much that it is dearer
 	leaves           bool  // it is being drained, or gone
 
-	plain      bool // the members differ for this peer by their distance only
 	settling   bool // the best came up not long ago
 	known      bool // by position or measurement, what matters; else the costs only spread the peers
 	unmeasured bool // the best or the present one was judged by distance
@@ -74,31 +73,23 @@ func (t *Table) surveyDistance(p *Peer, s *survey) {
 	}
 }
 
-// surveyPlain is surveyDistance among candidates that differ in their position only: the nearest is the best. Which one that is cannot be
-// foretold, so it is found without a branch: the least of distance and index in one number.
+// surveyPlain is surveyDistance among candidates that differ in their position only: the nearest is the best, also where the difference
+// is less than a microsecond.
 func (t *Table) surveyPlain(p *Peer, s *survey, l *list, at *[3]int32, barred uint16) {
-	const far = 1 << 62
-	least, current := uint64(far), uint64(far)
+	least := ^uint64(0)
 	for i := range l.candidates {
 		c := &l.candidates[i]
-		d := square(&c.at, at)<<16 | uint64(i)
-		current += (d - current) & ones(uint64(c.id^p.Current)-1)
-		if c.planet > p.Planet || c.id == barred {
-			continue // rarely
+		if d := c.square(at); d < least && c.planet <= p.Planet && c.id != barred {
+			least, s.best, s.settling = d, c.id, c.settling
 		}
-		least += (d - least) & ones(d-least)
 	}
-	if least != far {
-		best := &l.candidates[least&0xffff]
-		s.best, s.settling, s.cost = best.id, best.settling, t.arc.at(least>>16)
+	if s.best != 0 {
+		s.cost = t.arc.at(least)
 	}
-	if current != far {
-		s.attached, s.known, s.plain, s.current = true, true, true, t.arc.at(current>>16)
+	if c := l.find(p.Current); c != nil {
+		s.setCurrent(c, t.arc.at(c.square(at)), 0, true)
 	}
 }
-
-// ones is all ones for a negative number, and zero for another.
-func ones(x uint64) uint64 { return uint64(int64(x) >> 63) }
 
 // surveyMeasured is surveyDistance for a peer of whose neighbourhood something is measured.
 func (t *Table) surveyMeasured(p *Peer, s *survey) {
@@ -177,7 +168,7 @@ func (t *Table) distance(c *candidate, at *[3]int32, p *Peer, placed bool) int64
 	case !c.placed:
 		return unplacedCost
 	}
-	return t.arc.at(square(&c.at, at))
+	return t.arc.at(c.square(at))
 }
 
 // access returns the part of what was measured that no distance explains: the least over all members that measured, because it
@@ -191,7 +182,7 @@ func (t *Table) access(p *Peer, at *[3]int32, placed bool) int64 {
 	for i := range t.all {
 		c := &t.all[i].candidate
 		if rtt, _, ok := m.of(c.id); ok && c.placed {
-			least = min(least, rtt-t.arc.at(square(&c.at, at)))
+			least = min(least, rtt-t.arc.at(c.square(at)))
 		}
 	}
 	if least == int64(1)<<62 {

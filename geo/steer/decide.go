@@ -1,48 +1,39 @@
 package steer
 
-// Decision is what to do with a peer in one family.
+// Decision is what to do with a peer in one family. Three fields, so that Go returns it in registers: see docs/performance.md.
 type Decision struct {
-	Target  uint16 // hand it off to this member; 0: it stays
-	Reason  Reason
-	Best    uint16 // the member with the least cost; 0: none may take it
-	Current int32  // µs: cost of the present member; -1: it has none
-	Cost    int32  // µs: cost of Best; -1: there is none
+	Target uint16 // hand it off to this member; 0: it stays
+	Best   uint16 // the member with the least cost; 0: none may take it
+	Reason Reason
 }
 
 // Decide says where the peer should be.
 func (t *Table) Decide(p *Peer) Decision {
+	if d, ok := t.nearest(p); ok {
+		return d
+	}
 	var s survey
 	t.survey(p, &s)
-	if s.known && p.Target == 0 {
-		if s.best == p.Current { // nearly always
-			return Decision{Reason: StayBest, Best: s.best, Current: int32(s.current), Cost: int32(s.cost)}
-		}
-		if t.unheld(p, &s) { // most of the others
-			return Decision{Target: s.best, Reason: MoveCost, Best: s.best, Current: int32(s.current), Cost: int32(s.cost)}
-		}
-	}
 	return t.judge(p, &s)
 }
 
-// unheld reports whether nothing can hold a peer back: it was never moved and takes a push, its best member was found by distance alone,
-// and is better by all that it needs. [Table.judge] says the same of it, and takes longer.
-func (t *Table) unheld(p *Peer, s *survey) bool {
-	if p.At|p.Pushed != 0 || !s.plain || s.best == 0 || s.settling || p.Family == FamilyUnknown || p.Family.placesItself() || int64(p.Moves) >= t.budget {
-		return false
+// Costs returns the round trips, in µs, to the peer's present member and to the best one, as Decide compares them; -1: there is none.
+func (t *Table) Costs(p *Peer) (current, best int32) {
+	var s survey
+	t.survey(p, &s)
+	current, best = -1, -1
+	if s.attached {
+		current = int32(s.current)
 	}
-	need := max(firstMargin, 2*int64(p.RadiusKm)*t.perKm)
-	return s.current-s.cost >= need+need*int64(p.Spread)>>10
+	if s.best != 0 {
+		best = int32(s.cost)
+	}
+	return current, best
 }
 
 // judge turns costs into a decision.
 func (t *Table) judge(p *Peer, s *survey) Decision {
-	d := Decision{Best: s.best, Current: -1, Cost: -1}
-	if s.best != 0 {
-		d.Cost = int32(s.cost)
-	}
-	if s.attached {
-		d.Current = int32(s.current)
-	}
+	d := Decision{Best: s.best}
 	switch {
 	case p.underWay():
 		d.Reason = StayUnderWay

@@ -103,7 +103,7 @@ func (t *Table) terms(m *member, p *Peer, at *[3]int32, access int64, walk *meas
 		x.Weight = m.Weight
 	}
 	if placed && c.placed {
-		x.Km = (metres(square(&c.at, at)) + 500) / 1000
+		x.Km = (metres(c.square(at)) + 500) / 1000
 	}
 	rtt, dev, measured := walk.of(c.id)
 	if measured {

@@ -114,9 +114,10 @@ func TestReasons(t *testing.T) {
 				p.Now = 10_000_000
 			}
 			c.peer(&p)
-			d := steer.Compile(steer.DefaultParams(), c.members).Decide(&p)
-			if d.Target != c.target || d.Reason != c.reason {
-				t.Errorf("to %d, %q (%d µs here, %d µs at %d); expected %d, %q", d.Target, d.Reason, d.Current, d.Cost, d.Best, c.target, c.reason)
+			table := steer.Compile(steer.DefaultParams(), c.members)
+			if d := table.Decide(&p); d.Target != c.target || d.Reason != c.reason {
+				current, cost := table.Costs(&p)
+				t.Errorf("to %d, %q (%d µs here, %d µs at %d); expected %d, %q", d.Target, d.Reason, current, cost, d.Best, c.target, c.reason)
 			}
 		})
 	}
@@ -231,17 +232,21 @@ func TestDrainOnlyRemoves(t *testing.T) {
 		prm, ms := params().Draw(rt, "params"), members().Draw(rt, "members")
 		p := peers().Draw(rt, "peer")
 		p.RTT, p.Wide = nil, nil
-		before := steer.Compile(prm, ms).Decide(&p)
+		full := steer.Compile(prm, ms)
+		before := full.Decide(&p)
+		_, costBefore := full.Costs(&p)
 		i := rapid.IntRange(0, len(ms)-1).Draw(rt, "who")
 		drained := slices.Clone(ms)
 		drained[i].Draining = true
-		after := steer.Compile(prm, drained).Decide(&p)
+		rest := steer.Compile(prm, drained)
+		after := rest.Decide(&p)
+		_, costAfter := rest.Costs(&p)
 		switch {
 		case after.Target == ms[i].ID:
 			rt.Fatal("sent to a member in a drain")
 		case ms[i].ID != p.Current && before.Target == 0 && before.Best != ms[i].ID && after.Target != 0:
 			rt.Fatalf("moved to %d because %d drains", after.Target, ms[i].ID)
-		case ms[i].ID != p.Current && before.Target != 0 && before.Target != ms[i].ID && (after.Cost != before.Cost || after.Reason != before.Reason):
+		case ms[i].ID != p.Current && before.Target != 0 && before.Target != ms[i].ID && (costAfter != costBefore || after.Reason != before.Reason):
 			rt.Fatalf("was %+v, is %+v because %d drains", before, after, ms[i].ID)
 		}
 	})
@@ -254,22 +259,23 @@ func TestExplain(t *testing.T) {
 		table := steer.Compile(params().Draw(rt, "params"), ms)
 		p := peers().Draw(rt, "peer")
 		d, x := table.Decide(&p), table.Explain(&p)
+		current, cost := table.Costs(&p)
 		if p.Target == 0 && x.Decision != d {
 			rt.Fatalf("decided %+v, explained %+v", d, x.Decision)
 		}
 		for _, m := range x.Members {
 			may := m.Out == steer.OutNot
 			switch {
-			case m.Member == d.Best && int64(d.Cost) != m.Cost:
-				rt.Fatalf("best at %d µs, explained %+v", d.Cost, m)
+			case m.Member == d.Best && int64(cost) != m.Cost:
+				rt.Fatalf("best at %d µs, explained %+v", cost, m)
 			case m.Member == d.Best && !may:
 				rt.Fatalf("the best may not: %+v", m)
 			case may && d.Best == 0:
 				rt.Fatalf("nobody was best, but %+v may", m)
-			case may && m.Cost < int64(d.Cost):
-				rt.Fatalf("best is %d at %d µs, but %+v is better", d.Best, d.Cost, m)
-			case m.Member == p.Current && m.Cost != int64(d.Current):
-				rt.Fatalf("present member costs %d µs, explained %+v", d.Current, m)
+			case may && m.Cost < int64(cost):
+				rt.Fatalf("best is %d at %d µs, but %+v is better", d.Best, cost, m)
+			case m.Member == p.Current && m.Cost != int64(current):
+				rt.Fatalf("present member costs %d µs, explained %+v", current, m)
 			}
 		}
 		if d.Reason == steer.MoveCost && x.Gain < x.Need.Total || d.Reason == steer.StayMargin && x.Gain >= x.Need.Total {

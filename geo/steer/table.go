@@ -39,20 +39,6 @@ type Table struct {
 	inflation             int64 // percent of a straight fibre
 }
 
-// list is who may take peers of a family.
-type list struct {
-	candidates []candidate // ascending by ID
-	plain      bool        // all positions are known, nobody is loaded, all weigh the same as usual
-}
-
-func (l *list) add(c candidate) {
-	if c.planet == 0 {
-		return
-	}
-	l.plain = (l.plain || len(l.candidates) == 0) && c.placed && c.extra == 0 && c.weight == 1<<weightBits
-	l.candidates = append(l.candidates, c)
-}
-
 // candidate is a member that may take peers in one family.
 type candidate struct {
 	at       [3]int32
