@@ -19,7 +19,7 @@ type directory struct {
 // has read the segment that was current. Otherwise it goes by the segment itself, and waits for nobody.
 type lane struct {
 	shape atomic.Uint64 // count of changes (48), depth of the segment (8), blocks (8)
-	hot   [maxBlocks]atomic.Pointer[block]
+	hot   slotBlocks
 }
 
 const (
@@ -37,7 +37,7 @@ func (l *lane) set(s *segment) {
 	l.shape.Store(count + laneChange)
 	blocks := s.slots >> blockShift
 	for i := range blocks {
-		l.hot[i].Store(s.hot[i])
+		l.hot[i].Store(s.hot[i].Load())
 	}
 	l.shape.Store(count + 2*laneChange | uint64(s.depth)<<8 | uint64(blocks))
 }

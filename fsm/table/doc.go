@@ -16,8 +16,9 @@
 //	 by the first   └► segment ► 1 to 11 blocks of entries: 64 bytes a peer for its key, and 32 for its handoff if it has one
 //	 bits of Hash
 //
-// A slot is one cache line, found by the next bits of the hash and linear probing. What a lookup reads before it, a lane, lies in an
-// array that stays in the cache, so that a packet costs one or two misses; entries are needed for WHOIS, for handoffs, and for peers that this
+// A slot is one cache line, found by the next bits of the hash: its home, or, if that was taken, the first free one after it, of which the
+// home keeps a hint: see hops. What a lookup reads before it, a lane, lies in an array that stays in the cache, so that a packet costs one or
+// two misses; entries are needed for WHOIS, for handoffs, and for peers that this
 // member has not met, so they lie apart, and are dense although slots must not be. At 0.62 to 0.81 load, that is 150 to 180 bytes
 // a peer, and 32 more for one with a handoff. Blocks are all of one size, so what one segment gives back any other can use; slots have
 // chunks of memory of their own. The system's memory is taken in large chunks and returned when the table as a whole is gone; a
@@ -28,7 +29,7 @@
 // tombstones and stale entries behind. So a peer that exists is always found, and the longest Put is the copying of one
 // segment, about 5,700 peers, whatever the size of the table.
 //
-// Slots lie in the order of the hash, and [Frozen.Range] sorts what linear probing displaced: equal tables give equal
+// Slots lie in the order of the hash, and [Frozen.Range] sorts what is not at home: equal tables give equal
 // sequences, snapshots can be cut into ranges of the hash, and a table that is loaded in this order is written
 // sequentially.
 //
@@ -38,7 +39,7 @@
 // consistent: all goroutines see one order of them. Five arguments rest on this; the details stand at the structures.
 //
 //   - A slot is whole: word 0 has the address and a sequence, which is odd while more than one word is being changed, and different
-//     after any change. A reader that finds word 0 even and the same before and after its copy has copied a state that
+//     after any change: the same one comes back after 32,768 changes of a peer, seconds at the fastest, while a copy takes some ns. A reader that finds word 0 even and the same before and after its copy has copied a state that
 //     existed. If it is odd, the reader takes the state before from a side copy; so it never waits, even for a writer that
 //     has lost its processor. See Table.overwrite and undo.
 //   - An entry belongs to its slot: it is written before the slot points to it, and never again in the life of the segment. A

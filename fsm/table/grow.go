@@ -51,7 +51,7 @@ func (t *Table) newSegment(prefix uint64, depth uint8, blocks int) (*segment, er
 			t.free(s)
 			return nil, err
 		}
-		s.hot[i] = b
+		s.hot[i].Store(b)
 		if dirty {
 			for j := range b {
 				if t.mem.plain {
@@ -68,7 +68,7 @@ func (t *Table) newSegment(prefix uint64, depth uint8, blocks int) (*segment, er
 // free gives the blocks of s back. Readers may still be in them: what they read there does not count.
 func (t *Table) free(s *segment) {
 	for i := range s.hot {
-		t.mem.put(ofSlots, s.hot[i])
+		t.mem.put(ofSlots, s.hot[i].Load())
 	}
 	for i := range s.cold {
 		t.mem.put(ofEntries, s.cold[i].Load())
@@ -194,7 +194,7 @@ func (s *segment) copyInto(low, high *segment) error {
 		}
 		w[5] = w[5]&^0xffff | uint64(place)
 		j, _ := to.find(h, a)
-		to.fillSlot(j, a, &w)
+		to.fillSlot(j, h, a, &w)
 	}
 	return nil
 }

@@ -78,7 +78,7 @@ func TestStalledReplacement(t *testing.T) {
 	}
 }
 
-// Sequences of 24 bits start again at zero and leave the address alone.
+// Sequences of 16 bits start again at zero and leave the address alone.
 func TestSequenceWraps(t *testing.T) {
 	tab, err := New(Options{})
 	if err != nil {
@@ -91,7 +91,7 @@ func TestSequenceWraps(t *testing.T) {
 	h := Hash(r.Address)
 	s := tab.dir.Load().segment(h)
 	i, _ := s.find(h, r.Address)
-	s.slot(i)[0].Store(word0(r.Address, seqMask-1))
+	s.slot(i)[0].Store(word0(r.Address) | seqMask - 1)
 	r.LastSeen, r.Planet, r.Flags = 6, 7, 8
 	if err := tab.Put(&r); err != nil {
 		t.Fatal(err)

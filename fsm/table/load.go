@@ -48,7 +48,7 @@ func (l *Loader) Put(r *Record) error {
 		}
 		var w words
 		r.pack(&w, place)
-		s.fillSlot(i, r.Address, &w)
+		s.fillSlot(i, h, r.Address, &w)
 		l.n++
 		return nil
 	}

@@ -17,12 +17,12 @@ func (t *Table) Prefetch(as []vl1.Address) {
 		shape := l.shape.Load()
 		slots := laneSlots(shape)
 		if slots == 0 {
-			return
+			continue // it is being changed for the first time
 		}
 		i := home(h, laneDepth(shape), slots)
-		prefetch(unsafe.Pointer(&l.hot[i>>blockShift].Load()[i&(blockSlots-1)]))
+		prefetch(unsafe.Pointer(l.hot.slot(i)))
 		i = min(i+1, slots-1)
-		prefetch(unsafe.Pointer(&l.hot[i>>blockShift].Load()[i&(blockSlots-1)]))
+		prefetch(unsafe.Pointer(l.hot.slot(i)))
 	}
 	runtime.KeepAlive(d)
 }
@@ -37,16 +37,8 @@ func (t *Table) PrefetchAll(as []vl1.Address) {
 		if s.slots == 0 {
 			return
 		}
-		i := s.home(h)
-		for range 4 { // most are at home or near
-			sl := s.slot(i)
-			if addressOf(sl[0].Load()) == a {
-				s.prefetchEntry(sl)
-				break
-			}
-			if i++; i == s.slots {
-				i = 0
-			}
+		if i, _, known := s.hot.search(s.home(h), s.slots, a); known {
+			s.prefetchEntry(s.slot(i))
 		}
 		runtime.KeepAlive(s)
 	}

@@ -9,8 +9,10 @@ import (
 )
 
 const (
-	seqBits = 24
+	seqBits = 16
 	seqMask = 1<<seqBits - 1
+
+	addressShift = 24 // of the address in word 0: 16 bits of sequence and 8 of hops come before it
 
 	blockSlots = 1024 // slots of one block
 	blockShift = 10
@@ -26,13 +28,25 @@ type slot [slotWords]atomic.Uint64
 // A block is the unit of memory: slots of peers, or entries with their keys. 64 KiB.
 type block [blockSlots]slot
 
-// word returns word i of the block.
-func (b *block) word(i uint32) *atomic.Uint64 { return &b[i/slotWords%blockSlots][i%slotWords] }
+// slot and word return a part of the block; what is beyond its end is counted from its beginning. By pointer arithmetic, because Go reads the
+// first byte of an array to see that there is one before it forms the address of an element: a line that nobody needs, and a cache miss.
+func (b *block) slot(i uint32) *slot {
+	return (*slot)(unsafe.Add(unsafe.Pointer(b), i%blockSlots*(slotWords*8)))
+}
 
-func addressOf(w0 uint64) vl1.Address { return vl1.Address(w0 >> seqBits) }
+func (b *block) word(i uint32) *atomic.Uint64 {
+	return (*atomic.Uint64)(unsafe.Add(unsafe.Pointer(b), i%(blockSlots*slotWords)*8))
+}
 
-// word0 makes word 0 of a slot.
-func word0(a vl1.Address, seq uint64) uint64 { return uint64(a)<<seqBits | seq&seqMask }
+func addressOf(w0 uint64) vl1.Address { return vl1.Address(w0 >> addressShift) }
+
+// word0 makes word 0 of a slot to which nothing was added yet.
+func word0(a vl1.Address) uint64 { return uint64(a) << addressShift }
+
+// next returns word 0 with the address a and the sequence n further on.
+func next(w0 uint64, a vl1.Address, n uint64) uint64 {
+	return uint64(a)<<addressShift | w0&(1<<addressShift-1)&^seqMask | (w0+n)&seqMask
+}
 
 // plain is the slot for plain stores: see arena.plain.
 func (s *slot) plain() *words { return (*words)(unsafe.Pointer(s)) }
@@ -44,7 +58,7 @@ func (s *slot) load(w *words) {
 }
 
 // A segment holds the peers of one range of hashes: those that begin with the first depth bits of prefix. Slots lie in
-// the order of the hash as far as linear probing allows; entries lie densely, in the order in which they came.
+// the order of the hash as far as there was room; entries lie densely, in the order in which they came.
 //
 // Who writes: the one writer of the table. Who reads: everyone who got the segment from the directory.
 //
@@ -61,7 +75,7 @@ func (s *slot) load(w *words) {
 // nothing that was read from a segment counts until the directory was seen to lead to this segment *after* the
 // reading. Headers are never used twice: a reader that holds one keeps the collector from giving its address away.
 type segment struct {
-	hot    [maxBlocks]*block
+	hot    slotBlocks
 	slots  uint32 // usable ones: a multiple of blockSlots; 0 only in a closed table
 	depth  uint8
 	prefix uint64
@@ -81,7 +95,7 @@ type segment struct {
 }
 
 // slot returns slot i, which must be less than s.slots.
-func (s *segment) slot(i uint32) *slot { return &s.hot[i>>blockShift][i&(blockSlots-1)] }
+func (s *segment) slot(i uint32) *slot { return s.hot.slot(i) }
 
 // home is the slot where a probe for hash h begins: where h lies in the segment's range.
 func (s *segment) home(h uint64) uint32 { return home(h, s.depth, s.slots) }
@@ -90,19 +104,16 @@ func home(h uint64, depth uint8, slots uint32) uint32 {
 	return uint32((h << (depth & 63) >> 32) * uint64(slots) >> 32)
 }
 
-// find returns the slot of a, or else the empty slot that ends the probe. For the writer.
+// find returns the slot of a, or else the empty slot that a walk from its home ends at. For the writer.
 func (s *segment) find(h uint64, a vl1.Address) (i uint32, found bool) {
-	for i = s.home(h); ; {
-		switch addressOf(s.slot(i)[0].Load()) {
-		case a:
-			return i, true
-		case 0:
-			return i, false
-		}
-		if i++; i == s.slots {
-			i = 0
-		}
+	home := s.home(h)
+	if i, _, found := s.hot.search(home, s.slots, a); found {
+		return i, true
 	}
+	for i = home; addressOf(s.slot(i)[0].Load()) != 0; {
+		i = after(i, 1, s.slots)
+	}
+	return i, false
 }
 
 // full reports whether the segment should be replaced before it takes another peer or entry: it has so many peers, or so many units that

@@ -184,64 +184,56 @@ func (l *lane) read(h uint64, a vl1.Address, w *words) verdict {
 	shape := l.shape.Load()
 	slots := laneSlots(shape)
 	i := home(h, laneDepth(shape), slots)
-	for range slots {
-		sl := &l.hot[i>>blockShift].Load()[i&(blockSlots-1)]
-		w0 := sl[0].Load()
-		at := addressOf(w0)
-		if at == a {
-			for j := 1; j < slotWords; j++ {
-				w[j] = sl[j].Load()
-			}
-			w[0] = w0
-			if sl[0].Load() != w0 || w0&1 != 0 || shape&laneChanging != 0 || l.shape.Load() != shape {
-				return torn
-			}
-			return found
-		}
-		if at == 0 {
-			break
-		}
-		if i++; i == slots {
-			i = 0
-		}
-	}
-	if shape&laneChanging != 0 || l.shape.Load() != shape {
+	if slots == 0 {
 		return torn
 	}
-	return absent
+	sl := l.hot.slot(i)
+	w0 := sl[0].Load()
+	if addressOf(w0) != a {
+		var known bool
+		if i, w0, known = l.hot.searchOn(i, slots, hopsOf(w0), a); !known {
+			if shape&laneChanging != 0 || l.shape.Load() != shape {
+				return torn
+			}
+			return absent
+		}
+		sl = l.hot.slot(i)
+	}
+	for j := 1; j < slotWords; j++ {
+		w[j] = sl[j].Load()
+	}
+	w[0] = w0
+	if sl[0].Load() != w0 || w0&1 != 0 || shape&laneChanging != 0 || l.shape.Load() != shape {
+		return torn
+	}
+	return found
 }
 
 // readIn looks for a in s. The verdict counts only if s is still in the directory afterwards.
 func (t *Table) readIn(s *segment, h uint64, a vl1.Address, w *words, e *entry) verdict {
-	i := s.home(h)
-	for range s.slots {
-		sl := s.slot(i)
-		w0 := sl[0].Load()
-		switch addressOf(w0) {
-		case 0:
-			return absent
-		case a:
-			if w0&1 == 0 {
-				for j := 1; j < slotWords; j++ {
-					w[j] = sl[j].Load()
-				}
-				if sl[0].Load() != w0 {
-					return torn
-				}
-			} else if !t.undo.load(w0-1, w) {
-				return torn
-			}
-			w[0] = w0
-			if !s.loadEntry(w.place(), e) {
-				return torn
-			}
-			return found
-		}
-		if i++; i == s.slots {
-			i = 0
-		}
+	if s.slots == 0 {
+		return absent
 	}
-	return absent
+	i, w0, known := s.hot.search(s.home(h), s.slots, a)
+	if !known {
+		return absent
+	}
+	if w0&1 == 0 {
+		sl := s.slot(i)
+		for j := 1; j < slotWords; j++ {
+			w[j] = sl[j].Load()
+		}
+		if sl[0].Load() != w0 {
+			return torn
+		}
+	} else if !t.undo.load(w0-1, w) {
+		return torn
+	}
+	w[0] = w0
+	if !s.loadEntry(w.place(), e) {
+		return torn
+	}
+	return found
 }
 
 // Len returns the number of peers.

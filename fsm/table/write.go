@@ -58,7 +58,7 @@ func (t *Table) put(r *Record, e, held *entry, s *segment, h uint64, i uint32, k
 		t.overwrite(s.slot(i), &w)
 		return nil
 	}
-	s.fillSlot(i, r.Address, &w)
+	s.fillSlot(i, h, r.Address, &w)
 	t.peers.Add(1)
 	return nil
 }
@@ -113,7 +113,7 @@ func (t *Table) Delete(a vl1.Address) bool {
 	}
 	t.save(s, i)
 	sl := s.slot(i)
-	sl[0].Store(word0(dead, sl[0].Load()+2))
+	sl[0].Store(next(sl[0].Load(), dead, 2))
 	s.live--
 	s.units -= s.placeOf(i).units()
 	t.peers.Add(-1)
@@ -128,7 +128,6 @@ func (t *Table) Delete(a vl1.Address) bool {
 // even if it loses its processor half way.
 func (t *Table) overwrite(sl *slot, w *words) {
 	w0 := sl[0].Load()
-	next := word0(addressOf(w0), w0+2)
 	changed, last := 0, 0
 	for j := 1; j < slotWords; j++ {
 		if sl[j].Load() != w[j] {
@@ -148,7 +147,7 @@ func (t *Table) overwrite(sl *slot, w *words) {
 			}
 		}
 	}
-	sl[0].Store(next)
+	sl[0].Store(next(w0, addressOf(w0), 2))
 }
 
 // begin leaves readers the slot as it is now in undo, and makes its sequence odd.
@@ -191,12 +190,18 @@ func (u *undo) load(w0 uint64, w *words) bool {
 	return u.version.Load() == v
 }
 
-// fillSlot makes the empty slot i that of a peer: word 0, which readers look for, comes last.
-func (s *segment) fillSlot(i uint32, a vl1.Address, w *words) {
-	sl := s.slot(i)
+// fillSlot makes the empty slot i that of a peer whose hash is h: word 0, which readers look for, comes last but for the hop to it.
+func (s *segment) fillSlot(i uint32, h uint64, a vl1.Address, w *words) {
+	s.storeSlot(s.slot(i), a, w)
 	s.live++
 	s.filled++
-	w[0] = word0(a, 0)
+	if home := s.home(h); home != i {
+		s.addHop(home, i)
+	}
+}
+
+func (s *segment) storeSlot(sl *slot, a vl1.Address, w *words) {
+	w[0] = word0(a)
 	switch {
 	case s.mem.private, s.mem.plain && s.hidden:
 		*sl.plain() = *w
