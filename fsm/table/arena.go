@@ -48,14 +48,17 @@ const (
 
 // A pool is the blocks of one kind that nobody has.
 type pool struct {
-	fresh []block  // of the newest chunk, not given out yet
-	ahead []block  // the next chunk, if it was taken already
-	free  []*block // given back, not cleared
-	total int      // bytes taken from the system
+	fresh []block        // of the newest chunk, not given out yet
+	ahead <-chan []block // gives the next chunk, empty if the system had none; nil: it was not asked for
+	free  []*block       // given back, not cleared
+	total int            // bytes taken from the system, without ahead
 }
 
 // mappings are apart from the arena so that its cleanup can have them when the arena is gone.
-type mappings struct{ list [][]byte }
+type mappings struct {
+	mu   sync.Mutex
+	list [][]byte
+}
 
 func newArena(o Options) *arena {
 	a := &arena{private: o.Private}
@@ -75,7 +78,9 @@ func newArena(o Options) *arena {
 		if err != nil {
 			return nil, err
 		}
+		maps.mu.Lock()
 		maps.list = append(maps.list, m)
+		maps.mu.Unlock()
 		return unsafe.Slice((*block)(unsafe.Pointer(unsafe.SliceData(m))), size/blockBytes), nil
 	}
 	runtime.AddCleanup(a, func(maps *mappings) {
@@ -119,37 +124,45 @@ func (a *arena) put(k kind, b *block) {
 // extend takes another chunk from the system: an eighth of what is there, so that there are few chunks and little is
 // taken in vain.
 //
-// Systems provide memory when it is first touched, which may take milliseconds for a huge page, in the middle of a log entry. So a pool that
-// is no longer small takes the next chunk too, and a goroutine touches it, which ends by itself and reads and writes none of its words.
+// Systems provide memory when it is first touched, which may take milliseconds for a huge page; and who asks for more address space waits until
+// nobody touches any. Neither is for the middle of a log entry. So when a pool that is no longer small begins a chunk, a goroutine takes the
+// next one and touches it; it ends by itself, and reads and writes none of its words.
 func (a *arena) extend(p *pool) error {
-	p.fresh, p.ahead = p.ahead, nil
-	if p.fresh == nil {
+	p.fresh = nil
+	if p.ahead != nil {
+		p.fresh = <-p.ahead // asked for a chunk ago: it is there
+		p.ahead = nil
+	}
+	if len(p.fresh) == 0 {
 		var err error
-		if p.fresh, err = a.chunk(p); err != nil {
+		if p.fresh, err = a.chunk(p.step()); err != nil {
 			return err
 		}
 	}
+	p.total += len(p.fresh) * blockBytes
 	if a.touch == nil || p.total < aheadFrom {
 		return nil
 	}
-	if next, err := a.chunk(p); err == nil { // else it fails when it is needed
-		p.ahead = next
-		go func() {
-			a.touch(next)
-			runtime.KeepAlive(a) // it was mapped until here
-		}()
-	}
+	ahead, size := make(chan []block, 1), p.step()
+	p.ahead = ahead
+	go func() {
+		next, _ := a.chunk(size) // if there is none, that is an error when it is needed
+		ahead <- next
+		a.touch(next)
+		runtime.KeepAlive(a) // it was mapped until here
+	}()
 	return nil
 }
 
-// chunk takes a chunk for p.
-func (a *arena) chunk(p *pool) ([]block, error) {
-	size := min(max(p.total/8, minChunk), maxChunk) &^ (minChunk - 1)
+// step is the size of the next chunk.
+func (p *pool) step() int { return min(max(p.total/8, minChunk), maxChunk) &^ (minChunk - 1) }
+
+// chunk takes memory from the system. It may be called without the lock.
+func (a *arena) chunk(size int) ([]block, error) {
 	b, err := a.take(size)
 	if err != nil {
 		return nil, err
 	}
-	p.total += size
 	a.total.Add(int64(size))
 	a.unused.Add(int64(size))
 	return b, nil
