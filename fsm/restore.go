@@ -42,7 +42,7 @@ func readSnapshot(r io.Reader, o table.Options) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.Capacity, o.Private = max(o.Capacity, peers), true
+	o.Capacity = max(o.Capacity, peers)
 	if s.peers, err = table.New(o); err != nil {
 		return nil, fmt.Errorf("make peer table: %w", err)
 	}
@@ -53,7 +53,6 @@ func readSnapshot(r io.Reader, o table.Options) (*State, error) {
 	if err == nil {
 		err = sr.finish(s, peers, s.peers.Len())
 	}
-	s.peers.Share()
 	if err != nil {
 		_ = s.peers.Close()
 		return nil, err

@@ -124,7 +124,7 @@ func (f *FSM) restoreBegin(c *Restore) error {
 	}
 	f.dropStaged()
 	o := f.opts.Table
-	o.Capacity, o.Private = int(c.Peers), true
+	o.Capacity = int(c.Peers)
 	peers, err := table.New(o)
 	if err != nil {
 		f.st.Halted = fmt.Sprintf("make room for a restore: %v", err) // others may have it
@@ -163,7 +163,6 @@ func (f *FSM) restoreEnd(c *Restore) error {
 		return fmt.Errorf("%w: %d peers with sum %x have arrived, %d with sum %x were sent", ErrRestoring, s.count, got, c.Peers, c.Sum)
 	}
 	// The old table is not closed: whoever still reads it finds every peer.
-	s.peers.Share()
 	f.st.peers, f.st.sum, f.st.Peers, f.st.Settings = s.peers, s.sum, int(c.Peers), s.settings
 	f.st.Cluster.Restored = f.st.Time
 	f.staged = nil

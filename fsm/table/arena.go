@@ -26,13 +26,6 @@ type arena struct {
 	mu    sync.Mutex // guards pools; only loaders ever wait for it
 	pools [2]pool
 
-	private bool // nobody reads yet: see Options. The writer's own
-	// plain says that what no reader may count on yet is written by plain stores, which overlap and cost a fraction of atomic
-	// ones. A reader of a segment that was replaced may see them in a block that was given to another segment; its atomic loads
-	// find any words there, and then, since get's lock lies between the change of the directory and these stores, another segment
-	// in the directory. Not on the Go heap, where the race detector, which does not know that, looks on.
-	plain bool
-
 	total  atomic.Int64 // bytes taken from the system
 	unused atomic.Int64 // bytes of it not in use by a segment
 }
@@ -61,12 +54,11 @@ type mappings struct {
 }
 
 func newArena(o Options) *arena {
-	a := &arena{private: o.Private}
+	a := &arena{}
 	if o.OnHeap {
 		a.take = func(size int) ([]block, error) { return make([]block, size/blockBytes), nil }
 		return a
 	}
-	a.plain = true
 	if canTouch {
 		a.touch = func(b []block) {
 			touchMemory(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(b))), len(b)*blockBytes))

@@ -2,7 +2,6 @@ package table
 
 import (
 	"encoding/binary"
-	"unsafe"
 
 	"github.com/rootd/rootd/packetpath/vl1"
 )
@@ -189,13 +188,8 @@ func (s *segment) addEntry(e *entry) (placement, error) {
 	s.used += p.units()
 	s.units += p.units()
 	first := p.unit() % blockUnits * unitWords
-	if s.mem.plain || s.mem.private {
-		w := unsafe.Slice((*uint64)(unsafe.Pointer(b.word(first))), p.words()) // an entry's words follow each other
-		copy(w, e[:])
-		return p, nil
-	}
 	for j := range p.words() {
-		b.word(first + j).Store(e[j])
+		fill(b.word(first+j), e[j])
 	}
 	return p, nil
 }

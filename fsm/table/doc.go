@@ -7,7 +7,7 @@
 // # Who may call what
 //
 // Lookup, LookupHot, LookupSteered, Prefetch, PrefetchAll, Scan, Len and Stats: any goroutine, at any time. Put, Update, Delete, Freeze and Close:
-// one goroutine, the writer; a private table may be filled by several, with a [Loader] each. The methods of a Frozen: any
+// one goroutine, the writer; a table that nobody reads yet may be filled by several, with a [Loader] each. The methods of a Frozen: any
 // goroutine, but Release after Range. There are no goroutines inside but short ones that make the system provide memory.
 //
 // # Design
@@ -35,12 +35,14 @@
 //
 // # Why readers need no lock
 //
-// Everything that the writer changes while readers may look at it is an atomic, and Go's atomics are sequentially
-// consistent: all goroutines see one order of them. Five arguments rest on this; the details stand at the structures.
+// There is one writer, its readers store nothing that it waits for, and what they look at they load by atomics. So all that is needed is
+// order: readers see the writer's stores in the order of its program. Words of slots and entries, and undo, get that from store, or from a
+// store that comes after fill; directories, lanes, the places of blocks and saved pages from Go's atomics. Five arguments rest on this, of
+// which none needs a load of the writer to wait for a store before it; the details stand at the structures.
 //
 //   - A slot is whole: word 0 has the address and a sequence, which is odd while more than one word is being changed, and different
 //     after any change: the same one comes back after 32,768 changes of a peer, seconds at the fastest, while a copy takes some ns. A reader that finds word 0 even and the same before and after its copy has copied a state that
-//     existed. If it is odd, the reader takes the state before from a side copy; so it never waits, even for a writer that
+//     existed. If it is odd, the reader takes the old words of what is being changed from the side, as long as it stays the same odd one; so it never waits, even for a writer that
 //     has lost its processor. See Table.overwrite and undo.
 //   - An entry belongs to its slot: it is written before the slot points to it, and never again in the life of the segment. A
 //     peer whose key or handoff changes gets another entry.

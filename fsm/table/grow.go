@@ -42,7 +42,7 @@ func geometry(n int) (depth uint8, blocks int) {
 
 // newSegment returns an empty segment that is not in the directory yet.
 func (t *Table) newSegment(prefix uint64, depth uint8, blocks int) (*segment, error) {
-	s := &segment{prefix: prefix, depth: depth, slots: uint32(blocks * blockSlots), mem: t.mem, born: t.epoch, hidden: true}
+	s := &segment{prefix: prefix, depth: depth, slots: uint32(blocks * blockSlots), mem: t.mem, born: t.epoch}
 	chance := float64((prefix+uint64(depth))*0x9e3779b97f4a7c15>>40&0xffff) / 0x10000
 	s.limit = int(float64(s.slots) * (limitLeast + limitSpread*chance))
 	for i := range blocks {
@@ -54,11 +54,7 @@ func (t *Table) newSegment(prefix uint64, depth uint8, blocks int) (*segment, er
 		s.hot[i].Store(b)
 		if dirty {
 			for j := range b {
-				if t.mem.plain {
-					b[j].plain()[0] = 0
-				} else {
-					b[j][0].Store(0)
-				}
+				fill(&b[j][0], 0)
 			}
 		}
 	}
@@ -118,7 +114,6 @@ func (t *Table) replace(s *segment) error {
 		return err
 	}
 
-	low.hidden, high.hidden = false, false
 	d := t.dir.Load()
 	depth := max(64-d.shift, low.depth)
 	grown := d

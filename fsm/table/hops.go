@@ -44,12 +44,7 @@ func (s *segment) addHop(home, i uint32) {
 	if i < home {
 		distance += s.slots
 	}
-	w0 := sl[0].Load() | uint64(hopTo(distance))<<hopShift
-	if s.mem.private || s.mem.plain && s.hidden {
-		sl.plain()[0] = w0
-		return
-	}
-	sl[0].Store(w0)
+	store(&sl[0], sl[0].Load()|uint64(hopTo(distance))<<hopShift)
 }
 
 // slotBlocks are the slots of a segment.

@@ -2,7 +2,7 @@ package table
 
 import "runtime"
 
-// A Loader fills a private table: see [Options]. One goroutine may use it, and any number of them may be at work in a table at
+// A Loader fills a table that nobody else has yet. One goroutine may use it, and any number of them may be at work in a table at
 // once, as long as nothing else is. Records in the order of [Hash] are stored several times as fast as others: they come to
 // the same segment for a long time, and fill it from one end to the other.
 //
@@ -15,7 +15,7 @@ type Loader struct {
 	full bool
 }
 
-// Loader returns a loader. The table must be private.
+// Loader returns a loader.
 func (t *Table) Loader() *Loader { return &Loader{t: t} }
 
 // Put stores a record. A second one of the same peer is left out, as [Table.Len] then shows. The errors are those of

@@ -34,7 +34,7 @@ func TestLoaders(t *testing.T) {
 		capacity int
 	}{{"in order", sorted, peers}, {"in order, no room", sorted, 0}, {"shuffled", records, peers}, {"shuffled, no room", records, 0}} {
 		t.Run(tc.name, func(t *testing.T) {
-			tab := newTable(t, table.Options{OnHeap: true, Private: true, Capacity: tc.capacity})
+			tab := newTable(t, table.Options{OnHeap: true, Capacity: tc.capacity})
 			blocks := make(chan []table.Record)
 			var wg sync.WaitGroup
 			for range loaders {
@@ -56,7 +56,6 @@ func TestLoaders(t *testing.T) {
 			blocks <- tc.records[:9] // again
 			close(blocks)
 			wg.Wait()
-			tab.Share()
 			if tab.Len() != peers {
 				t.Fatalf("%d peers", tab.Len())
 			}
@@ -74,7 +73,7 @@ func TestLoaders(t *testing.T) {
 }
 
 func TestLoaderRefuses(t *testing.T) {
-	tab := newTable(t, table.Options{OnHeap: true, Private: true, MaxPeers: 1000})
+	tab := newTable(t, table.Options{OnHeap: true, MaxPeers: 1000})
 	l := tab.Loader()
 	defer l.Rest()
 	r := full

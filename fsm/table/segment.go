@@ -48,9 +48,6 @@ func next(w0 uint64, a vl1.Address, n uint64) uint64 {
 	return uint64(a)<<addressShift | w0&(1<<addressShift-1)&^seqMask | (w0+n)&seqMask
 }
 
-// plain is the slot for plain stores: see arena.plain.
-func (s *slot) plain() *words { return (*words)(unsafe.Pointer(s)) }
-
 func (s *slot) load(w *words) {
 	for i := range s {
 		w[i] = s[i].Load()
@@ -65,7 +62,7 @@ func (s *slot) load(w *words) {
 //   - hot, slots, depth, prefix, born and mem are set before the segment is published in the directory, by an atomic
 //     store, and never change.
 //   - Words of slots and entries are atomics. A slot is filled once: words 1 to 7 and the entry first, word 0, which makes it
-//     visible, last. So only that must be an atomic store: see arena.plain. Later changes obey the sequence in word 0: see
+//     visible, last: see fill and store. Later changes obey the sequence in word 0: see
 //     [Table.overwrite].
 //   - An entry, once a slot points to it, is never written again while the segment is in the directory.
 //   - cold and saves are atomic pointers, written by the writer; saves is also set to nil by the last [Frozen.Release].
@@ -83,7 +80,6 @@ type segment struct {
 	saves  atomic.Pointer[saveSet]
 	mem    *arena // keeps the blocks mapped as long as the segment can be reached
 	born   uint64 // epoch of the table when it was made
-	hidden bool   // the writer has not put it into the directory yet
 
 	live   int // slots that hold a peer
 	filled int // slots that hold one or held one

@@ -22,10 +22,7 @@ type Options struct {
 	Capacity  int  // peers to make room for at once, so that loading that many rebuilds nothing
 	MaxPeers  int  // the most peers that the table takes; 0 is no limit
 	HugePages bool // ask the system for 2 MiB pages: faster reads, slower first touches
-	// Private says that nobody reads the table before [Table.Share]: it is filled with plain stores, which cost a fraction,
-	// and, by several [Loader], from several goroutines.
-	Private bool
-	OnHeap  bool // use the Go heap, which the race detector can see, instead of mapped memory
+	OnHeap    bool // use the Go heap, which the race detector can see, instead of mapped memory
 }
 
 // Hash is the place of an address among all peers: segments, and one day Raft groups, are ranges of it. It is part of what
@@ -76,17 +73,12 @@ func New(o Options) (*Table, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.hidden = false
 		d.set(i, s)
 		t.count(s, 1)
 	}
 	t.dir.Store(d)
 	return t, nil
 }
-
-// Share ends that the table is private. Readers may have it from then on, if they get it through an atomic or a lock. For the
-// writer.
-func (t *Table) Share() { t.mem.private = false }
 
 // maxTries bounds a lookup. Each try fails only if the writer finished a change of this very peer, or replaced the
 // segment, while it lasted; so a second one is rare.
@@ -218,15 +210,14 @@ func (t *Table) readIn(s *segment, h uint64, a vl1.Address, w *words, e *entry) 
 	if !known {
 		return absent
 	}
-	if w0&1 == 0 {
-		sl := s.slot(i)
-		for j := 1; j < slotWords; j++ {
-			w[j] = sl[j].Load()
-		}
-		if sl[0].Load() != w0 {
-			return torn
-		}
-	} else if !t.undo.load(w0-1, w) {
+	sl := s.slot(i)
+	for j := 1; j < slotWords; j++ {
+		w[j] = sl[j].Load()
+	}
+	if w0&1 != 0 {
+		t.undo.load(w)
+	}
+	if sl[0].Load() != w0 {
 		return torn
 	}
 	w[0] = w0

@@ -2,6 +2,7 @@ package table
 
 import (
 	"fmt"
+	"math/bits"
 	"sync/atomic"
 
 	"github.com/rootd/rootd/packetpath/vl1"
@@ -113,7 +114,7 @@ func (t *Table) Delete(a vl1.Address) bool {
 	}
 	t.save(s, i)
 	sl := s.slot(i)
-	sl[0].Store(next(sl[0].Load(), dead, 2))
+	store(&sl[0], next(sl[0].Load(), dead, 2))
 	s.live--
 	s.units -= s.placeOf(i).units()
 	t.peers.Add(-1)
@@ -127,91 +128,70 @@ func (t *Table) Delete(a vl1.Address) bool {
 // odd meanwhile; but before, the old words are put into undo, where readers find them: they never wait for the writer,
 // even if it loses its processor half way.
 func (t *Table) overwrite(sl *slot, w *words) {
-	w0 := sl[0].Load()
-	changed, last := 0, 0
+	var changed uint64
+	last := 0
 	for j := 1; j < slotWords; j++ {
 		if sl[j].Load() != w[j] {
-			changed, last = changed+1, j
+			changed, last = changed|1<<j, j
 		}
 	}
-	switch changed {
-	case 0:
+	w0 := sl[0].Load()
+	switch {
+	case changed == 0:
 		return
-	case 1:
-		sl[last].Store(w[last])
+	case changed == 1<<last:
+		store(&sl[last], w[last])
 	default:
-		t.begin(sl)
-		for j := 1; j <= last; j++ {
-			if sl[j].Load() != w[j] {
-				sl[j].Store(w[j])
-			}
+		t.begin(sl, changed)
+		for c := changed; c != 0; c &= c - 1 {
+			j := bits.TrailingZeros64(c) % slotWords
+			store(&sl[j], w[j])
 		}
 	}
-	sl[0].Store(next(w0, addressOf(w0), 2))
+	store(&sl[0], next(w0, addressOf(w0), 2))
 }
 
-// begin leaves readers the slot as it is now in undo, and makes its sequence odd.
-func (t *Table) begin(sl *slot) {
-	t.undo.store(sl)
-	sl[0].Store(sl[0].Load() + 1)
+// begin leaves readers in undo what the changed words of the slot are now, of which bit j is word j, and makes its sequence odd.
+func (t *Table) begin(sl *slot, changed uint64) {
+	for c := changed; c != 0; c &= c - 1 {
+		j := bits.TrailingZeros64(c) % slotWords
+		store(&t.undo.w[j], sl[j].Load())
+	}
+	store(&t.undo.changed, changed)
+	store(&sl[0], sl[0].Load()+1)
 }
 
-// undo is the slot that the writer is changing, as it was before.
+// undo is what the words of a slot were that the writer is changing.
 //
-// The writer makes version odd, stores the words, and makes it even again, all before it touches the slot. A reader that saw
-// the slot with an odd sequence takes the words if they are of the same address and of the sequence before, and the version
-// did not change while it copied. Otherwise the writer has gone on, and the slot is worth another look.
+// The writer stores it before it makes the slot's sequence odd, and not again before that is even. So a reader that sees an odd sequence,
+// copies the slot, puts the words of undo in the place of those that are being changed, and sees the same odd sequence once more, has the slot
+// as it was before: all the time it was this change that was going on, and undo was of this change. Otherwise the writer has
+// gone on, and the slot is worth another look.
 type undo struct {
 	_       [64]byte
-	version atomic.Uint64
+	changed atomic.Uint64 // bit j: word j
 	w       slot
 	_       [56]byte
 }
 
-func (u *undo) store(sl *slot) {
-	v := u.version.Load()
-	u.version.Store(v + 1)
-	for j := range sl {
-		if x := sl[j].Load(); u.w[j].Load() != x {
-			u.w[j].Store(x)
-		}
-	}
-	u.version.Store(v + 2)
-}
-
-func (u *undo) load(w0 uint64, w *words) bool {
-	v := u.version.Load()
-	if v&1 != 0 || u.w[0].Load() != w0 {
-		return false
-	}
-	for j := 1; j < slotWords; j++ {
+// undo puts the old words into w, the copy of a slot whose sequence was odd, and still must be the same afterwards.
+func (u *undo) load(w *words) {
+	for c := u.changed.Load(); c != 0; c &= c - 1 {
+		j := bits.TrailingZeros64(c) % slotWords
 		w[j] = u.w[j].Load()
 	}
-	return u.version.Load() == v
 }
 
 // fillSlot makes the empty slot i that of a peer whose hash is h: word 0, which readers look for, comes last but for the hop to it.
 func (s *segment) fillSlot(i uint32, h uint64, a vl1.Address, w *words) {
-	s.storeSlot(s.slot(i), a, w)
+	sl := s.slot(i)
+	for j := 1; j < slotWords; j++ {
+		fill(&sl[j], w[j])
+	}
+	store(&sl[0], word0(a))
 	s.live++
 	s.filled++
 	if home := s.home(h); home != i {
 		s.addHop(home, i)
 	}
-}
-
-func (s *segment) storeSlot(sl *slot, a vl1.Address, w *words) {
-	w[0] = word0(a)
-	switch {
-	case s.mem.private, s.mem.plain && s.hidden:
-		*sl.plain() = *w
-		return
-	case s.mem.plain:
-		*(*[slotWords - 1]uint64)(sl.plain()[1:]) = [slotWords - 1]uint64(w[1:])
-	default:
-		for j := 1; j < slotWords; j++ {
-			sl[j].Store(w[j])
-		}
-	}
-	sl[0].Store(w[0])
 }
