@@ -22,10 +22,6 @@ var (
 	ErrHalted = errors.New("this member has stopped applying the log")
 )
 
-// prefetchChunk is how many peers' memory is requested at a time: enough to overlap the cache misses, few enough
-// to stay in the cache until used.
-const prefetchChunk = 64
-
 // apply applies one entry to f.st.
 func (f *FSM) apply(data []byte) Response {
 	e, err := f.dec.decode(data)
@@ -148,16 +144,11 @@ func secondsSinceEpoch(ms int64) uint32 { return uint32(max(0, ms/1000-epochUnix
 
 func (f *FSM) changes(cs Changes) {
 	seen := f.seen()
-	var as [prefetchChunk]vl1.Address
-	for chunk := range slices.Chunk(cs, prefetchChunk) {
-		for i := range chunk {
-			as[i] = chunk[i].Address
-		}
-		f.st.peers.PrefetchAll(as[:len(chunk)])
-		for i := range chunk {
-			f.change(&chunk[i], seen)
-		}
+	f.addresses = f.addresses[:0]
+	for i := range cs {
+		f.addresses = append(f.addresses, cs[i].Address)
 	}
+	f.st.peers.InTurn(f.addresses, func(i int) { f.change(&cs[i], seen) })
 }
 
 // change applies one change of a peer. The rules, in order: the identity that came first wins; an attachment
@@ -165,7 +156,7 @@ func (f *FSM) changes(cs Changes) {
 func (f *FSM) change(c *Change, seen uint32) {
 	r := &f.rec
 	n := &f.st.Counters
-	known := f.st.peers.Lookup(c.Address, r)
+	at, known := f.st.peers.Find(c.Address, r)
 	switch {
 	case known && (c.HasKey && c.Key != r.Key || !c.HasKey && [2]byte(c.Key[:2]) != [2]byte(r.Key[:2])):
 		n.Collisions++
@@ -200,7 +191,7 @@ func (f *FSM) change(c *Change, seen uint32) {
 		r.Position, r.Flags = c.Position, r.Flags&^(geo.RadiusClasses-1)|c.Radius
 	}
 	if known {
-		f.update(r)
+		f.update(at, r)
 	} else if err := f.st.peers.Put(r); err != nil {
 		f.noMemory(r, err)
 	} else {
@@ -238,8 +229,8 @@ func (f *FSM) takeOut(r *table.Record) {
 }
 
 // update replaces the record of a known peer, which takeOut was given before it was changed.
-func (f *FSM) update(r *table.Record) {
-	if _, err := f.st.peers.Update(r); err != nil {
+func (f *FSM) update(at table.Place, r *table.Record) {
+	if err := f.st.peers.Update(at, r); err != nil {
 		f.noMemory(r, err)
 		return
 	}
@@ -253,33 +244,28 @@ func (f *FSM) noMemory(r *table.Record, err error) {
 
 func (f *FSM) keepAlive(c *KeepAlive) {
 	seen := f.seen()
-	for chunk := range slices.Chunk(c.Addresses, prefetchChunk) {
-		f.st.peers.PrefetchAll(chunk)
-		for _, a := range chunk {
-			if r := &f.rec; f.st.peers.Lookup(a, r) && r.LastSeen < seen {
-				f.takeOut(r)
-				r.LastSeen = seen
-				f.update(r)
-			}
+	f.st.peers.InTurn(c.Addresses, func(i int) {
+		r := &f.rec
+		if at, known := f.st.peers.Find(c.Addresses[i], r); known && r.LastSeen < seen {
+			f.takeOut(r)
+			r.LastSeen = seen
+			f.update(at, r)
 		}
-	}
+	})
 }
 
 func (f *FSM) expire(c *Expire) {
-	for chunk := range slices.Chunk(c.Addresses, prefetchChunk) {
-		f.st.peers.PrefetchAll(chunk)
-		for _, a := range chunk {
-			r := &f.rec
-			switch {
-			case !f.st.peers.Lookup(a, r):
-			case r.LastSeen >= c.Cutoff:
-				f.st.Counters.Spared++
-			default:
-				f.st.sum.remove(r)
-				f.st.peers.Delete(a)
-				f.st.Peers--
-				f.st.Counters.Expired++
-			}
+	f.st.peers.InTurn(c.Addresses, func(i int) {
+		a, r := c.Addresses[i], &f.rec
+		switch {
+		case !f.st.peers.Lookup(a, r):
+		case r.LastSeen >= c.Cutoff:
+			f.st.Counters.Spared++
+		default:
+			f.st.sum.remove(r)
+			f.st.peers.Delete(a)
+			f.st.Peers--
+			f.st.Counters.Expired++
 		}
-	}
+	})
 }

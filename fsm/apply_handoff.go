@@ -7,7 +7,8 @@ func (f *FSM) handoffs(hs Handoffs) {
 	for i := range hs {
 		h := &hs[i]
 		r := &f.rec
-		if !f.st.peers.Lookup(h.Address, r) {
+		at, known := f.st.peers.Find(h.Address, r)
+		if !known {
 			f.st.Counters.HandoffsRefused++
 			continue
 		}
@@ -20,7 +21,7 @@ func (f *FSM) handoffs(hs Handoffs) {
 		r.Handoff = was
 		f.takeOut(r)
 		r.Handoff = next
-		if f.update(r); f.st.Halted != "" {
+		if f.update(at, r); f.st.Halted != "" {
 			return
 		}
 	}

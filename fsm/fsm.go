@@ -26,6 +26,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/rootd/rootd/fsm/table"
+	"github.com/rootd/rootd/packetpath/vl1"
 )
 
 // Options are what an FSM needs.
@@ -56,9 +57,10 @@ type FSM struct {
 	mu sync.Mutex
 
 	// The following belong to the goroutine that applies, which changes st under mu.
-	st  State // what is published next
-	dec decoder
-	rec table.Record // scratch
+	st        State // what is published next
+	dec       decoder
+	rec       table.Record // scratch, as addresses is
+	addresses []vl1.Address
 	// head is of the record that is being changed: see takeOut.
 	head hashHead
 	// staged is the restore that goes on; nil: none does.

@@ -219,7 +219,7 @@ func BenchmarkChange(b *testing.B) {
 				r.Address = a
 				r.LastSeen++
 				r.V4Member++
-				if ok, err := tab.Update(&r); !ok || err != nil {
+				if ok, err := update(tab, &r); !ok || err != nil {
 					b.Fatal(ok, err)
 				}
 			}

@@ -112,7 +112,7 @@ func TestModel(t *testing.T) {
 			"update": func(t *rapid.T) {
 				r := drawRecord(t, m.known(t))
 				old, known := m.want[r.Address]
-				if ok, err := tab.Update(&r); ok != known || err != nil {
+				if ok, err := update(tab, &r); ok != known || err != nil {
 					t.Fatalf("Update of %v: %v, %v, want %v", r.Address, ok, err, known)
 				}
 				if known {

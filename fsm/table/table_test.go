@@ -182,17 +182,31 @@ func TestFull(t *testing.T) {
 	}
 }
 
+// update is Find and Update.
+func update(tab *table.Table, r *table.Record) (bool, error) {
+	var was table.Record
+	at, known := tab.Find(r.Address, &was)
+	if !known {
+		return false, nil
+	}
+	return true, tab.Update(at, r)
+}
+
 func TestUpdate(t *testing.T) {
 	tab := newTable(t, table.Options{})
 	r := full
-	if ok, err := tab.Update(&r); ok || err != nil {
+	if ok, err := update(tab, &r); ok || err != nil {
 		t.Fatalf("Update of an unknown peer: %v, %v", ok, err)
 	}
 	put(t, tab, r)
 	r.Key = key(5)
 	r.V4 = netip.MustParseAddrPort("198.51.100.1:1")
 	r.LastSeen, r.V6Member = 1, 2
-	if ok, err := tab.Update(&r); !ok || err != nil {
+	var found table.Record
+	if _, ok := tab.Find(r.Address, &found); !ok || found != full {
+		t.Errorf("Find: %+v, want %+v", found, full)
+	}
+	if ok, err := update(tab, &r); !ok || err != nil {
 		t.Fatalf("Update: %v, %v", ok, err)
 	}
 	r.Key = full.Key
@@ -350,12 +364,35 @@ func TestNoAllocs(t *testing.T) {
 		{"Lookup of an unknown", func(i int) { tab.Lookup(address(i+10_000), &r) }},
 		{"LookupHot", func(i int) { tab.LookupHot(address(i), &r) }},
 		{"Prefetch", func(int) { tab.Prefetch(batch) }},
+		{"InTurn", func(int) { n := 0; tab.InTurn(batch, func(i int) { n += i }) }},
 		{"Put", func(i int) { r.Address, r.LastSeen = address(i), r.LastSeen+1; _ = tab.Put(&r) }},
-		{"Update", func(i int) { r.Address, r.LastSeen = address(i), r.LastSeen+1; _, _ = tab.Update(&r) }},
+		{"Update", func(i int) { r.Address, r.LastSeen = address(i), r.LastSeen+1; _, _ = update(tab, &r) }},
 	} {
 		i := 0
 		if n := testing.AllocsPerRun(5000, func() { tt.call(i); i++ }); n != 0 {
 			t.Errorf("%s: %v allocations", tt.name, n)
+		}
+	}
+}
+
+// Each peer has its turn, in order, whether it is there or not, and also if the table grows meanwhile.
+func TestInTurn(t *testing.T) {
+	tab := newTable(t, table.Options{})
+	for _, n := range []int{0, 1, 5, 100, 3000} {
+		as := make([]vl1.Address, n)
+		for i := range as {
+			as[i] = address(n + i)
+		}
+		next := 0
+		tab.InTurn(as, func(i int) {
+			if i != next {
+				t.Fatalf("turn of %d, expected %d", i, next)
+			}
+			next++
+			put(t, tab, table.Record{Address: as[i]})
+		})
+		if next != n {
+			t.Errorf("%d turns of %d", next, n)
 		}
 	}
 }
@@ -376,7 +413,7 @@ func TestHandoffChanges(t *testing.T) {
 				t.Fatalf("peer %d is lost in round %d", i, round)
 			}
 			r.Handoff = table.Handoff{Target: table.MemberID(i), At: uint32(round)}
-			if ok, err := tab.Update(&r); !ok || err != nil {
+			if ok, err := update(tab, &r); !ok || err != nil {
 				t.Fatal(ok, err)
 			}
 		}

@@ -72,31 +72,49 @@ func (t *Table) keep(r *Record, s *segment, i uint32, p placement) {
 	t.overwrite(s.slot(i), &w)
 }
 
-// Update replaces all but the key of a peer that the table has, and reports whether it has it. The error is as of Put.
-func (t *Table) Update(r *Record) (bool, error) {
-	if err := r.check(); err != nil {
-		return false, err
+// Place is where [Table.Find] found a peer. It is good for one Update, before any other change of the table.
+type Place struct {
+	seg  *segment
+	slot uint32
+}
+
+// Find is [Table.Lookup] for the writer, who may then [Table.Update] the record without another search.
+func (t *Table) Find(a vl1.Address, r *Record) (Place, bool) {
+	if a.Reserved() || t.closed {
+		return Place{}, false
 	}
-	if t.closed {
-		return false, ErrClosed
+	h := Hash(a)
+	s := t.dir.Load().segment(h)
+	i, _, known := s.hot.search(s.home(h), s.slots, a)
+	if !known {
+		return Place{}, false
+	}
+	var w words
+	var e entry
+	s.slot(i).load(&w)
+	s.loadEntry(w.place(), &e)
+	r.unpack(&w)
+	e.unpack(r)
+	return Place{s, i}, true
+}
+
+// Update replaces all but the key of the record of a peer that Find found. The error is as of Put.
+func (t *Table) Update(at Place, r *Record) error {
+	if err := r.check(); err != nil {
+		return err
 	}
 	t.reap()
-	h := Hash(r.Address)
-	s := t.dir.Load().segment(h)
-	i, known := s.find(h, r.Address)
-	if !known {
-		return false, nil
-	}
+	s, i := at.seg, at.slot
+	p := s.placeOf(i)
 	var e, held entry
 	e.packHandoff(&r.Handoff)
-	p := s.placeOf(i)
 	if s.hasHandoff(p, &e) { // then the entry stays
 		t.keep(r, s, i, p)
-		return true, nil
+		return nil
 	}
 	s.loadEntry(p, &held)
 	copy(e[:keyWords], held[:keyWords])
-	return true, t.put(r, &e, &held, s, h, i, true)
+	return t.put(r, &e, &held, s, Hash(r.Address), i, true)
 }
 
 // Delete forgets a peer, and reports whether the table had it. Its slot and the place of its key are used again when
