@@ -144,19 +144,23 @@ func secondsSinceEpoch(ms int64) uint32 { return uint32(max(0, ms/1000-epochUnix
 
 func (f *FSM) changes(cs Changes) {
 	seen := f.seen()
-	f.addresses = f.addresses[:0]
+	f.as = f.as[:0]
 	for i := range cs {
-		f.addresses = append(f.addresses, cs[i].Address)
+		f.as = append(f.as, cs[i].Address)
 	}
-	f.st.peers.InTurn(f.addresses, func(i int) { f.change(&cs[i], seen) })
+	var at table.Cursor
+	f.st.peers.Visit(&at, f.as)
+	for i := range cs {
+		f.change(&at, &cs[i], seen)
+	}
 }
 
 // change applies one change of a peer. The rules, in order: the identity that came first wins; an attachment
 // counts only in its member's current epoch; everything else replaces what was there.
-func (f *FSM) change(c *Change, seen uint32) {
+func (f *FSM) change(at *table.Cursor, c *Change, seen uint32) {
 	r := &f.rec
 	n := &f.st.Counters
-	at, known := f.st.peers.Find(c.Address, r)
+	known := at.Next(r)
 	switch {
 	case known && (c.HasKey && c.Key != r.Key || !c.HasKey && [2]byte(c.Key[:2]) != [2]byte(r.Key[:2])):
 		n.Collisions++
@@ -170,7 +174,7 @@ func (f *FSM) change(c *Change, seen uint32) {
 		n.Full++
 		return
 	default:
-		*r = table.Record{Address: c.Address, Key: c.Key}
+		r.Key = c.Key
 		f.st.Peers++
 		n.Created++
 	}
@@ -192,7 +196,7 @@ func (f *FSM) change(c *Change, seen uint32) {
 	}
 	if known {
 		f.update(at, r)
-	} else if err := f.st.peers.Put(r); err != nil {
+	} else if err := at.Set(r); err != nil {
 		f.noMemory(r, err)
 	} else {
 		f.st.sum.add(r)
@@ -229,8 +233,8 @@ func (f *FSM) takeOut(r *table.Record) {
 }
 
 // update replaces the record of a known peer, which takeOut was given before it was changed.
-func (f *FSM) update(at table.Place, r *table.Record) {
-	if err := f.st.peers.Update(at, r); err != nil {
+func (f *FSM) update(at *table.Cursor, r *table.Record) {
+	if err := at.Set(r); err != nil {
 		f.noMemory(r, err)
 		return
 	}
@@ -244,28 +248,31 @@ func (f *FSM) noMemory(r *table.Record, err error) {
 
 func (f *FSM) keepAlive(c *KeepAlive) {
 	seen := f.seen()
-	f.st.peers.InTurn(c.Addresses, func(i int) {
-		r := &f.rec
-		if at, known := f.st.peers.Find(c.Addresses[i], r); known && r.LastSeen < seen {
+	var at table.Cursor
+	f.st.peers.Visit(&at, c.Addresses)
+	for range c.Addresses {
+		if r := &f.rec; at.Next(r) && r.LastSeen < seen {
 			f.takeOut(r)
 			r.LastSeen = seen
-			f.update(at, r)
+			f.update(&at, r)
 		}
-	})
+	}
 }
 
 func (f *FSM) expire(c *Expire) {
-	f.st.peers.InTurn(c.Addresses, func(i int) {
-		a, r := c.Addresses[i], &f.rec
+	var at table.Cursor
+	f.st.peers.Visit(&at, c.Addresses)
+	for range c.Addresses {
+		r := &f.rec
 		switch {
-		case !f.st.peers.Lookup(a, r):
+		case !at.Next(r):
 		case r.LastSeen >= c.Cutoff:
 			f.st.Counters.Spared++
 		default:
 			f.st.sum.remove(r)
-			f.st.peers.Delete(a)
+			at.Delete()
 			f.st.Peers--
 			f.st.Counters.Expired++
 		}
-	})
+	}
 }

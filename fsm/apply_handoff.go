@@ -4,11 +4,16 @@ import "github.com/rootd/rootd/fsm/table"
 
 func (f *FSM) handoffs(hs Handoffs) {
 	now := f.seen()
+	f.as = f.as[:0]
+	for i := range hs {
+		f.as = append(f.as, hs[i].Address)
+	}
+	var at table.Cursor
+	f.st.peers.Visit(&at, f.as)
 	for i := range hs {
 		h := &hs[i]
 		r := &f.rec
-		at, known := f.st.peers.Find(h.Address, r)
-		if !known {
+		if !at.Next(r) {
 			f.st.Counters.HandoffsRefused++
 			continue
 		}
@@ -21,7 +26,7 @@ func (f *FSM) handoffs(hs Handoffs) {
 		r.Handoff = was
 		f.takeOut(r)
 		r.Handoff = next
-		if f.update(at, r); f.st.Halted != "" {
+		if f.update(&at, r); f.st.Halted != "" {
 			return
 		}
 	}

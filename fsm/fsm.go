@@ -57,10 +57,10 @@ type FSM struct {
 	mu sync.Mutex
 
 	// The following belong to the goroutine that applies, which changes st under mu.
-	st        State // what is published next
-	dec       decoder
-	rec       table.Record // scratch, as addresses is
-	addresses []vl1.Address
+	st  State // what is published next
+	dec decoder
+	rec table.Record  // scratch
+	as  []vl1.Address // of the entry that is applied
 	// head is of the record that is being changed: see takeOut.
 	head hashHead
 	// staged is the restore that goes on; nil: none does.

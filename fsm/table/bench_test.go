@@ -207,20 +207,23 @@ func BenchmarkChange(b *testing.B) {
 			}
 		})
 	}
-	b.Run(fmt.Sprintf("peers=%d/prefetched/update", n), func(b *testing.B) {
+	b.Run(fmt.Sprintf("peers=%d/cursor", n), func(b *testing.B) {
 		r := full
 		batch := make([]vl1.Address, 64)
 		for b.Loop() {
 			for i := range batch {
 				batch[i] = address(rnd.IntN(n))
 			}
-			tab.Prefetch(batch)
-			for _, a := range batch {
-				r.Address = a
+			var c table.Cursor
+			tab.Visit(&c, batch)
+			for range batch {
+				if !c.Next(&r) {
+					b.Fatal("not found")
+				}
 				r.LastSeen++
 				r.V4Member++
-				if ok, err := update(tab, &r); !ok || err != nil {
-					b.Fatal(ok, err)
+				if err := c.Set(&r); err != nil {
+					b.Fatal(err)
 				}
 			}
 		}

@@ -157,15 +157,6 @@ func (s *segment) loadEntry(p placement, e *entry) bool {
 	return true
 }
 
-// hasHandoff reports whether the entry at a place has the handoff of e.
-func (s *segment) hasHandoff(p placement, e *entry) bool {
-	if p&longEntry == 0 {
-		return e.plain()
-	}
-	b, at := s.entryAt(p)
-	return b.word(at+8).Load() == e[8] && b.word(at+9).Load() == e[9] && b.word(at+10).Load() == e[10]
-}
-
 // addEntry stores an entry at the next place, which is in one block.
 func (s *segment) addEntry(e *entry) (placement, error) {
 	p := placement(0)

@@ -1,13 +1,13 @@
 // Package table is the set of all peers of a cluster: tens of millions of records in flat memory outside of the Go heap,
 // written by one goroutine, the state machine's, and read by every packet without a lock.
 //
-// Records go in by Put, Find with Update, and Delete, as the log says; they come out by Lookup for packets, by Scan for housekeeping, and
+// Records go in by Put, a Cursor, and Delete, as the log says; they come out by Lookup for packets, by Scan for housekeeping, and
 // by Freeze for snapshots and the state hash. The package knows neither the log nor the clock.
 //
 // # Who may call what
 //
-// Lookup, LookupHot, LookupSteered, Prefetch, Scan, Len and Stats: any goroutine, at any time. Put, Find, Update, Delete,
-// InTurn, Freeze and Close: one goroutine, the writer; a table that nobody reads yet may be filled by several, with a [Loader] each. The methods of a Frozen: any
+// Lookup, LookupHot, LookupSteered, Prefetch, Scan, Len and Stats: any goroutine, at any time. Put, Delete, Visit and the methods of a Cursor, Freeze and Close:
+// one goroutine, the writer; a table that nobody reads yet may be filled by several, with a [Loader] each. The methods of a Frozen: any
 // goroutine, but Release after Range. There are no goroutines inside but short ones that make the system provide memory.
 //
 // # Design

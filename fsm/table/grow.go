@@ -130,6 +130,7 @@ func (t *Table) replace(s *segment) error {
 		t.stats.rebuilds.Add(1)
 	}
 	t.dir.Store(grown)
+	t.moves++
 	t.count(s, -1)
 	if t.held(s.born) {
 		t.limbo = append(t.limbo, s)

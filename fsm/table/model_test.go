@@ -109,16 +109,16 @@ func TestModel(t *testing.T) {
 				}
 			},
 			"change": func(t *rapid.T) { m.put(t, drawRecord(t, m.known(t))) },
-			"update": func(t *rapid.T) {
-				r := drawRecord(t, m.known(t))
-				old, known := m.want[r.Address]
-				if ok, err := update(tab, &r); ok != known || err != nil {
-					t.Fatalf("Update of %v: %v, %v, want %v", r.Address, ok, err, known)
+			"visit": func(t *rapid.T) { // known peers, forgotten ones, new ones, and some twice
+				var as []vl1.Address
+				for range rapid.IntRange(1, 60).Draw(t, "known") {
+					as = append(as, m.known(t))
 				}
-				if known {
-					r.Key = old.Key
-					m.want[r.Address] = r
+				for range rapid.IntRange(0, 300).Draw(t, "new") {
+					as = append(as, address(m.next), as[len(as)/2])
+					m.next++
 				}
+				m.visit(t, as)
 			},
 			"delete": func(t *rapid.T) {
 				a := m.known(t)
@@ -205,5 +205,42 @@ func TestRangeOrder(t *testing.T) {
 	other := sequence(table.Options{Capacity: 3 * n}, func(i int) int { return n - 1 - i }, true)
 	if len(one) != n || !slices.Equal(one, other) {
 		t.Errorf("%d and %d records, or in another order", len(one), len(other))
+	}
+}
+
+// visit goes through peers with a cursor, and changes most of them.
+func (m *model) visit(t *rapid.T, as []vl1.Address) {
+	t.Helper()
+	var c table.Cursor
+	m.tab.Visit(&c, as)
+	changed := drawRecord(t, as[0])
+	for i, a := range as {
+		var got table.Record
+		want, known := m.want[a]
+		if !known {
+			want = table.Record{Address: a}
+		}
+		if c.Next(&got) != known || got != want {
+			t.Fatalf("peer %v, %d of %d: %+v, want %+v", a, i, len(as), got, want)
+		}
+		switch {
+		case i%7 == 0:
+		case i%7 == 1:
+			c.Delete()
+			delete(m.want, a)
+		default:
+			r := changed
+			r.Address, r.Key, r.LastSeen = a, key(uint64(a)), uint32(i)
+			if i%7 > 3 {
+				r.Handoff = want.Handoff
+			}
+			if err := c.Set(&r); err != nil {
+				t.Fatal(err)
+			}
+			if known {
+				r.Key = want.Key
+			}
+			m.want[a] = r
+		}
 	}
 }

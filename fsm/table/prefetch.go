@@ -20,33 +20,6 @@ func (t *Table) Prefetch(as []vl1.Address) {
 	runtime.KeepAlive(d)
 }
 
-// stage is how many peers ahead of its turn each step of InTurn asks for memory: enough that it is there for the next step, few enough
-// that it is still in the cache then.
-const stage = 12
-
-// InTurn calls do for the index of each address, and has the memory of those that follow on its way meanwhile: their segments and homes first,
-// then where else they may be, then their entries. For the writer, who does with a peer what he likes when its turn has come.
-func (t *Table) InTurn(as []vl1.Address, do func(i int)) {
-	for i := -3 * stage; i < len(as); i++ {
-		d := t.dir.Load()
-		if j := i + 3*stage; j < len(as) {
-			h := Hash(as[j])
-			d.segment(h).prefetch()
-			d.prefetchHome(h)
-		}
-		if j := i + 2*stage; j >= 0 && j < len(as) {
-			d.prefetchHops(Hash(as[j]), as[j])
-		}
-		if j := i + stage; j >= 0 && j < len(as) {
-			h := Hash(as[j])
-			d.segment(h).prefetchEntryOf(h, as[j])
-		}
-		if i >= 0 {
-			do(i)
-		}
-	}
-}
-
 // prefetchHome asks for the memory where a peer should be.
 func (d *directory) prefetchHome(h uint64) {
 	l := d.lane(h)
@@ -76,20 +49,10 @@ func (d *directory) prefetchHops(h uint64, a vl1.Address) {
 	}
 }
 
-// prefetch asks for the header.
-func (s *segment) prefetch() {
-	for at := uintptr(0); at < unsafe.Sizeof(*s); at += 64 {
-		prefetch(unsafe.Add(unsafe.Pointer(s), at))
-	}
-}
-
-// prefetchEntryOf waits for the slot of a peer, and asks for its entry.
-func (s *segment) prefetchEntryOf(h uint64, a vl1.Address) {
-	if s.slots == 0 {
-		return // the table is closed
-	}
-	if i, _, known := s.hot.search(s.home(h), s.slots, a); known {
-		s.prefetchEntry(s.slot(i))
+// prefetchNext asks for where the next entry comes.
+func (s *segment) prefetchNext() {
+	if b := s.cold[s.used/blockUnits].Load(); b != nil {
+		prefetch(unsafe.Pointer(b.word(uint32(s.used) % blockUnits * unitWords)))
 	}
 }
 

@@ -6,7 +6,7 @@ import "runtime"
 // done is true at the end. It stops only between segments, so it may yield up to 6,000 more. Any goroutine may call it,
 // between changes as between calls: whoever is in the table all the time is seen; whoever comes or goes meanwhile, perhaps;
 // and when the table grows, some are seen twice. The order is not specified. The record is used again for the next
-// call. The writer may use yield to Update or Delete peers.
+// call. The writer may use yield to change or delete peers.
 func (t *Table) Scan(cursor uint64, n int, yield func(*Record)) (next uint64, done bool) {
 	var r Record
 	for seen := 0; ; {

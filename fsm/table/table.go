@@ -47,6 +47,7 @@ type Table struct {
 	mem      *arena
 	maxPeers int64
 	epoch    uint64     // number of freezes
+	moves    uint64     // changes of the directory
 	rested   int        // entries taken since a segment was last replaced
 	limbo    []*segment // replaced, but a Frozen may still read them
 	closed   bool
@@ -273,6 +274,7 @@ func (t *Table) Close() error {
 	d := newDirectory(0, t.epoch)
 	d.set(0, &segment{born: t.epoch})
 	t.dir.Store(d)
+	t.moves++
 	t.peers.Store(0)
 	t.stats.segments.Store(0)
 	t.stats.slots.Store(0)

@@ -182,32 +182,32 @@ func TestFull(t *testing.T) {
 	}
 }
 
-// update is Find and Update.
-func update(tab *table.Table, r *table.Record) (bool, error) {
-	var was table.Record
-	at, known := tab.Find(r.Address, &was)
-	if !known {
-		return false, nil
+// update changes all but the key of a known peer.
+func update(t testing.TB, tab *table.Table, r *table.Record) bool {
+	var c table.Cursor
+	var held table.Record
+	tab.Visit(&c, []vl1.Address{r.Address})
+	if !c.Next(&held) {
+		return false
 	}
-	return true, tab.Update(at, r)
+	if err := c.Set(r); err != nil {
+		t.Fatal(err)
+	}
+	return true
 }
 
 func TestUpdate(t *testing.T) {
 	tab := newTable(t, table.Options{})
 	r := full
-	if ok, err := update(tab, &r); ok || err != nil {
-		t.Fatalf("Update of an unknown peer: %v, %v", ok, err)
+	if update(t, tab, &r) {
+		t.Fatal("an unknown peer was found")
 	}
 	put(t, tab, r)
 	r.Key = key(5)
 	r.V4 = netip.MustParseAddrPort("198.51.100.1:1")
 	r.LastSeen, r.V6Member = 1, 2
-	var found table.Record
-	if _, ok := tab.Find(r.Address, &found); !ok || found != full {
-		t.Errorf("Find: %+v, want %+v", found, full)
-	}
-	if ok, err := update(tab, &r); !ok || err != nil {
-		t.Fatalf("Update: %v, %v", ok, err)
+	if !update(t, tab, &r) {
+		t.Fatal("a known peer was not found")
 	}
 	r.Key = full.Key
 	var got table.Record
@@ -364,35 +364,20 @@ func TestNoAllocs(t *testing.T) {
 		{"Lookup of an unknown", func(i int) { tab.Lookup(address(i+10_000), &r) }},
 		{"LookupHot", func(i int) { tab.LookupHot(address(i), &r) }},
 		{"Prefetch", func(int) { tab.Prefetch(batch) }},
-		{"InTurn", func(int) { n := 0; tab.InTurn(batch, func(i int) { n += i }) }},
 		{"Put", func(i int) { r.Address, r.LastSeen = address(i), r.LastSeen+1; _ = tab.Put(&r) }},
-		{"Update", func(i int) { r.Address, r.LastSeen = address(i), r.LastSeen+1; _, _ = update(tab, &r) }},
+		{"Set", func(int) {
+			var c table.Cursor
+			tab.Visit(&c, batch)
+			for range batch {
+				c.Next(&r)
+				r.LastSeen++
+				_ = c.Set(&r)
+			}
+		}},
 	} {
 		i := 0
 		if n := testing.AllocsPerRun(5000, func() { tt.call(i); i++ }); n != 0 {
 			t.Errorf("%s: %v allocations", tt.name, n)
-		}
-	}
-}
-
-// Each peer has its turn, in order, whether it is there or not, and also if the table grows meanwhile.
-func TestInTurn(t *testing.T) {
-	tab := newTable(t, table.Options{})
-	for _, n := range []int{0, 1, 5, 100, 3000} {
-		as := make([]vl1.Address, n)
-		for i := range as {
-			as[i] = address(n + i)
-		}
-		next := 0
-		tab.InTurn(as, func(i int) {
-			if i != next {
-				t.Fatalf("turn of %d, expected %d", i, next)
-			}
-			next++
-			put(t, tab, table.Record{Address: as[i]})
-		})
-		if next != n {
-			t.Errorf("%d turns of %d", next, n)
 		}
 	}
 }
@@ -413,8 +398,8 @@ func TestHandoffChanges(t *testing.T) {
 				t.Fatalf("peer %d is lost in round %d", i, round)
 			}
 			r.Handoff = table.Handoff{Target: table.MemberID(i), At: uint32(round)}
-			if ok, err := update(tab, &r); !ok || err != nil {
-				t.Fatal(ok, err)
+			if !update(t, tab, &r) {
+				t.Fatal("not found")
 			}
 		}
 	}

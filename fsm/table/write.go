@@ -72,51 +72,6 @@ func (t *Table) keep(r *Record, s *segment, i uint32, p placement) {
 	t.overwrite(s.slot(i), &w)
 }
 
-// Place is where [Table.Find] found a peer. It is good for one Update, before any other change of the table.
-type Place struct {
-	seg  *segment
-	slot uint32
-}
-
-// Find is [Table.Lookup] for the writer, who may then [Table.Update] the record without another search.
-func (t *Table) Find(a vl1.Address, r *Record) (Place, bool) {
-	if a.Reserved() || t.closed {
-		return Place{}, false
-	}
-	h := Hash(a)
-	s := t.dir.Load().segment(h)
-	i, _, known := s.hot.search(s.home(h), s.slots, a)
-	if !known {
-		return Place{}, false
-	}
-	var w words
-	var e entry
-	s.slot(i).load(&w)
-	s.loadEntry(w.place(), &e)
-	r.unpack(&w)
-	e.unpack(r)
-	return Place{s, i}, true
-}
-
-// Update replaces all but the key of the record of a peer that Find found. The error is as of Put.
-func (t *Table) Update(at Place, r *Record) error {
-	if err := r.check(); err != nil {
-		return err
-	}
-	t.reap()
-	s, i := at.seg, at.slot
-	p := s.placeOf(i)
-	var e, held entry
-	e.packHandoff(&r.Handoff)
-	if s.hasHandoff(p, &e) { // then the entry stays
-		t.keep(r, s, i, p)
-		return nil
-	}
-	s.loadEntry(p, &held)
-	copy(e[:keyWords], held[:keyWords])
-	return t.put(r, &e, &held, s, Hash(r.Address), i, true)
-}
-
 // Delete forgets a peer, and reports whether the table had it. Its slot and the place of its key are used again when
 // the segment is next rebuilt.
 func (t *Table) Delete(a vl1.Address) bool {
@@ -130,13 +85,18 @@ func (t *Table) Delete(a vl1.Address) bool {
 	if !known {
 		return false
 	}
+	t.remove(s, i)
+	return true
+}
+
+// remove forgets the peer in slot i of s.
+func (t *Table) remove(s *segment, i uint32) {
 	t.save(s, i)
 	sl := s.slot(i)
 	store(&sl[0], next(sl[0].Load(), dead, 2))
 	s.live--
 	s.units -= s.placeOf(i).units()
 	t.peers.Add(-1)
-	return true
 }
 
 // overwrite changes words 1 to 7 of a filled slot to those of w.

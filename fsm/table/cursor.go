@@ -1,0 +1,182 @@
+package table
+
+import (
+	"unsafe"
+
+	"github.com/rootd/rootd/packetpath/vl1"
+)
+
+// A Cursor goes through peers in a given order, for the writer, who may change each when it is its turn. While one peer is at hand, the
+// memory of the next ones is on its way: a change waits for none of its cache misses, unless others keep the memory busy.
+//
+// Between Next and the Set or Delete that follows, nothing else may change the table.
+type Cursor struct {
+	t    *Table
+	as   []vl1.Address
+	next int // of as
+	ring [ringSize]spot
+
+	// What Next found.
+	seg   *segment
+	slot  uint32
+	known bool
+	hash  uint64
+	w     words
+	e     entry
+}
+
+// A spot is what a cursor knows of a peer whose turn comes.
+type spot struct {
+	hash  uint64
+	seg   *segment
+	moves uint64 // Table.moves when seg was current
+	slot  uint32 // home, then where the peer is, if it was found
+	found bool
+}
+
+// A peer's memory is asked for in three steps, each when the one before should have been answered: its home; where the home says that
+// the peer is; and its entry.
+const (
+	stepAhead = 6 // peers between two steps
+	homeAhead = 3 * stepAhead
+	slotAhead = 2 * stepAhead
+	ringSize  = 32 // more than homeAhead
+)
+
+// Visit makes c go through these peers.
+func (t *Table) Visit(c *Cursor, as []vl1.Address) {
+	c.t, c.as, c.next = t, as, 0
+	for i := range min(homeAhead, len(as)) {
+		c.askHome(i)
+	}
+	for i := range min(slotAhead, len(as)) {
+		c.askSlot(i)
+	}
+	for i := range min(stepAhead, len(as)) {
+		c.askEntry(i)
+	}
+}
+
+func (c *Cursor) spot(i int) *spot { return &c.ring[i%ringSize] }
+
+func (c *Cursor) askHome(i int) {
+	p := c.spot(i)
+	h := Hash(c.as[i])
+	s := c.t.dir.Load().segment(h)
+	p.hash, p.seg, p.moves, p.found = h, s, c.t.moves, false
+	if s.slots != 0 {
+		p.slot = s.home(h)
+		prefetch(unsafe.Pointer(s.slot(p.slot)))
+	}
+}
+
+// askSlot asks for the first slots that the peer may be in, if it is not at home.
+func (c *Cursor) askSlot(i int) {
+	p := c.spot(i)
+	s := p.seg
+	if s.slots == 0 {
+		return
+	}
+	w0 := s.slot(p.slot)[0].Load()
+	if addressOf(w0) == c.as[i] {
+		p.found = true
+		return
+	}
+	h := hopsOf(w0)
+	if w0 != 0 && !h.near() { // it is new, and comes here, or it is far away
+		h |= 1<<0 | 1<<1
+	}
+	for h.near() {
+		var d uint32
+		d, h = h.first()
+		prefetch(unsafe.Pointer(s.slot(after(p.slot, d, s.slots))))
+	}
+}
+
+func (c *Cursor) askEntry(i int) {
+	p := c.spot(i)
+	s := p.seg
+	if s.slots == 0 {
+		return
+	}
+	if !p.found {
+		var at uint32
+		if at, _, p.found = s.hot.search(p.slot, s.slots, c.as[i]); !p.found {
+			s.prefetchNext()
+			return
+		}
+		p.slot = at
+	}
+	s.prefetchEntry(s.slot(p.slot))
+}
+
+// Next fills r with the next peer, and reports whether the table has it. If not, r has the address and nothing else. There must be a next one.
+func (c *Cursor) Next(r *Record) bool {
+	i := c.next
+	c.next++
+	if n := i + homeAhead; n < len(c.as) {
+		c.askHome(n)
+	}
+	if n := i + slotAhead; n < len(c.as) {
+		c.askSlot(n)
+	}
+	if n := i + stepAhead; n < len(c.as) {
+		c.askEntry(n)
+	}
+	a, p := c.as[i], c.spot(i)
+	s := p.seg
+	if p.moves != c.t.moves {
+		s, p.found = c.t.dir.Load().segment(p.hash), false
+	}
+	c.seg, c.hash, c.slot = s, p.hash, p.slot
+	c.known = p.found && addressOf(s.slot(c.slot)[0].Load()) == a
+	if !c.known {
+		c.known = s.slots != 0 && !a.Reserved()
+		if c.known {
+			c.slot, c.known = s.find(p.hash, a)
+		}
+	}
+	if !c.known {
+		*r = Record{Address: a}
+		return false
+	}
+	s.slot(c.slot).load(&c.w)
+	s.loadEntry(c.w.place(), &c.e)
+	r.unpack(&c.w)
+	c.e.unpack(r)
+	return true
+}
+
+// Set stores the peer that Next found: all but the key of a known one is replaced, and an unknown one is inserted. The error is as of Put.
+func (c *Cursor) Set(r *Record) error {
+	t := c.t
+	if err := r.check(); err != nil {
+		return err
+	}
+	if t.closed {
+		return ErrClosed
+	}
+	t.reap()
+	var e entry
+	if !c.known {
+		if t.peers.Load() >= t.maxPeers {
+			return ErrFull
+		}
+		e.pack(r)
+		return t.put(r, &e, &c.e, c.seg, c.hash, c.slot, false)
+	}
+	e.packHandoff(&r.Handoff)
+	if held := &c.e; e[8] != held[8] || e[9] != held[9] || e[10] != held[10] {
+		copy(e[:keyWords], held[:keyWords])
+		return t.put(r, &e, held, c.seg, c.hash, c.slot, true)
+	}
+	t.keep(r, c.seg, c.slot, c.w.place()) // the entry stays
+	return nil
+}
+
+// Delete forgets the peer that Next found.
+func (c *Cursor) Delete() {
+	if c.known {
+		c.t.remove(c.seg, c.slot)
+	}
+}

@@ -1,0 +1,72 @@
+package table_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/rootd/rootd/fsm/table"
+	"github.com/rootd/rootd/packetpath/vl1"
+)
+
+// Each peer has its turn, in order, also if the table grows meanwhile, and is found when it comes again.
+func TestCursor(t *testing.T) {
+	tab := newTable(t, table.Options{})
+	for _, n := range []int{0, 1, 5, 100, 9000} {
+		as := make([]vl1.Address, 2*n)
+		for i := range as {
+			as[i] = address(n + i%max(n, 1))
+		}
+		splits := tab.Stats().Splits
+		var c table.Cursor
+		var r table.Record
+		tab.Visit(&c, as)
+		for i, a := range as {
+			want := table.Record{Address: a}
+			if again := i >= n; again {
+				want.LastSeen = uint32(i - n)
+			}
+			if known := c.Next(&r); known != (i >= n) || r != want {
+				t.Fatalf("peer %d of %d: %v, %+v, want %+v", i, len(as), known, r, want)
+			}
+			if r.LastSeen = uint32(i); i < n {
+				if err := c.Set(&r); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				c.Delete()
+			}
+		}
+		if tab.Len() != 0 || n > 8000 && tab.Stats().Splits == splits {
+			t.Errorf("%d peers left, %d splits", tab.Len(), tab.Stats().Splits-splits)
+		}
+	}
+}
+
+// What cannot be stored is refused as by Put.
+func TestCursorRefuses(t *testing.T) {
+	tab := newTable(t, table.Options{MaxPeers: 1})
+	put(t, tab, full)
+	as := []vl1.Address{0, address(5), full.Address}
+	next := func() (c table.Cursor, r table.Record) {
+		tab.Visit(&c, as)
+		c.Next(&r)
+		as = as[1:]
+		return c, r
+	}
+	if c, r := next(); !errors.Is(c.Set(&r), table.ErrRecord) {
+		t.Error("a reserved address was stored")
+	}
+	if c, r := next(); !errors.Is(c.Set(&r), table.ErrFull) {
+		t.Error("a full table took another peer")
+	}
+	if c, r := next(); c.Set(&r) != nil || r != full {
+		t.Errorf("a full table did not take a change, or lost %+v", r)
+	}
+	if err := tab.Close(); err != nil {
+		t.Fatal(err)
+	}
+	as = []vl1.Address{address(5)}
+	if c, r := next(); !errors.Is(c.Set(&r), table.ErrClosed) {
+		t.Error("a closed table took a peer")
+	}
+}
