@@ -32,6 +32,8 @@ func TestScale(t *testing.T) {
 	if err != nil {
 		t.Skip("ROOTD_SCALE_PEERS is not set: make scale")
 	}
+	ballast := make([]byte, 64<<20) // as much as a member has besides, or the collector would run all the time
+	defer runtime.KeepAlive(&ballast)
 	m := grown(t, peers)
 	st := m.View().State()
 	use := st.Table().Stats()
