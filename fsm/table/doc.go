@@ -17,7 +17,7 @@
 //	 bits of Hash
 //
 // A slot is one cache line, found by the next bits of the hash: its home, or, if that was taken, the first free one after it, of which the
-// home keeps a hint: see hops. What a lookup reads before it, a lane, lies in an array that stays in the cache, so that a packet costs one or
+// home keeps a hint: see hops. Segments are filled with those first who find their home free: see fillHome. What a lookup reads before it, a lane, lies in an array that stays in the cache, so that a packet costs one or
 // two misses; entries are needed for WHOIS, for handoffs, and for peers that this
 // member has not met, so they lie apart, and are dense although slots must not be. At 0.62 to 0.81 load, that is 150 to 180 bytes
 // a peer, and 32 more for one with a handoff. Blocks are all of one size, so what one segment gives back any other can use; slots have

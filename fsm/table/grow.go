@@ -3,6 +3,8 @@ package table
 import (
 	"errors"
 	"math"
+
+	"github.com/rootd/rootd/packetpath/vl1"
 )
 
 // How a table grows: a segment with as many peers, deleted ones included, as its limit says is replaced by one with so many blocks that
@@ -106,7 +108,7 @@ func (t *Table) replace(s *segment) error {
 	if err != nil {
 		return err
 	}
-	if err := s.copyInto(low, high); err != nil {
+	if err := t.copyInto(s, low, high); err != nil {
 		t.free(low)
 		if split {
 			t.free(high)
@@ -165,9 +167,16 @@ func (t *Table) newHalves(s *segment) (low, high *segment, err error) {
 const lookAhead = 12
 
 // copyInto adds every live peer of s to that half of its range that its hash belongs to.
-func (s *segment) copyInto(low, high *segment) error {
+func (t *Table) copyInto(s, low, high *segment) error {
 	var w words
 	var e entry
+	half := func(h uint64) *segment {
+		if h>>(63-s.depth)&1 != 0 {
+			return high
+		}
+		return low
+	}
+	t.late = t.late[:0]
 	for i := range s.slots {
 		if j := i + lookAhead; j < s.slots {
 			s.prefetchEntry(s.slot(j))
@@ -179,20 +188,44 @@ func (s *segment) copyInto(low, high *segment) error {
 			continue
 		}
 		h := Hash(a)
-		to := low
-		if h>>(63-s.depth)&1 != 0 {
-			to = high
-		}
+		to := half(h)
 		s.loadEntry(w.place(), &e)
 		place, err := to.addEntry(&e)
 		if err != nil {
 			return err
 		}
 		w[5] = w[5]&^0xffff | uint64(place)
-		j, _ := to.find(h, a)
-		to.fillSlot(j, h, a, &w)
+		if !to.fillHome(h, a, &w) {
+			t.late = append(t.late, w)
+		}
+	}
+	for i := range t.late {
+		h := Hash(addressOf(t.late[i][0]))
+		half(h).settle(h, &t.late[i])
 	}
 	return nil
+}
+
+// fillHome puts a peer that s does not have where it belongs, and reports false if that slot is taken. Whoever fills a segment in the order of
+// the hash does it first for all, and then calls settle for the others: so nobody finds his home taken by one that belongs elsewhere, as where each
+// pushes the next one on. Of peers in tables as full as those that are restored, three quarters are at home so, and half of them otherwise.
+func (s *segment) fillHome(h uint64, a vl1.Address, w *words) bool {
+	home := s.home(h)
+	if addressOf(s.slot(home)[0].Load()) != 0 {
+		return false
+	}
+	s.fillSlot(home, h, a, w)
+	return true
+}
+
+// settle puts a peer, whose address is in word 0, where there is room, and reports false if s has it already.
+func (s *segment) settle(h uint64, w *words) bool {
+	a := addressOf(w[0])
+	i, known := s.find(h, a)
+	if !known {
+		s.fillSlot(i, h, a, w)
+	}
+	return !known
 }
 
 // reap frees a few of the segments that were kept for a Frozen, once there is none.

@@ -11,6 +11,7 @@ import "runtime"
 type Loader struct {
 	t    *Table
 	seg  *segment // held; nil: none
+	late []words  // slots of peers whose home in it was taken
 	n    int64    // peers stored in it that the table does not count yet
 	full bool
 }
@@ -30,13 +31,14 @@ func (l *Loader) Put(r *Record) error {
 		if err != nil {
 			return err
 		}
-		i, known := s.find(h, r.Address)
-		if known {
+		if _, _, known := s.hot.search(s.home(h), s.slots, r.Address); known {
 			return nil
 		}
-		if s.full() {
-			if err := l.replace(); err != nil {
-				return err
+		if s.filled+len(l.late) >= s.limit || s.full() {
+			if l.settle(); s.full() {
+				if err := l.replace(); err != nil {
+					return err
+				}
 			}
 			continue
 		}
@@ -48,10 +50,25 @@ func (l *Loader) Put(r *Record) error {
 		}
 		var w words
 		r.pack(&w, place)
-		s.fillSlot(i, h, r.Address, &w)
-		l.n++
+		if s.fillHome(h, r.Address, &w) {
+			l.n++
+		} else {
+			w[0] = word0(r.Address)
+			l.late = append(l.late, w)
+		}
 		return nil
 	}
+}
+
+// settle finds places for those whose homes were taken.
+func (l *Loader) settle() {
+	for i := range l.late {
+		w := &l.late[i]
+		if l.seg.settle(Hash(addressOf(w[0])), w) { // else it came twice
+			l.n++
+		}
+	}
+	l.late = l.late[:0]
 }
 
 // hold returns the segment for hash h, which this loader alone may change from then on.
@@ -90,6 +107,7 @@ func (l *Loader) Rest() {
 	if l.seg == nil {
 		return
 	}
+	l.settle()
 	l.seg.loading.Unlock()
 	l.seg = nil
 	l.full = l.t.peers.Add(l.n) > l.t.maxPeers

@@ -48,6 +48,7 @@ type Table struct {
 	maxPeers int64
 	epoch    uint64     // number of freezes
 	moves    uint64     // changes of the directory
+	late     []words    // scratch of copyInto
 	rested   int        // entries taken since a segment was last replaced
 	limbo    []*segment // replaced, but a Frozen may still read them
 	closed   bool

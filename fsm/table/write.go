@@ -114,10 +114,10 @@ func (t *Table) overwrite(sl *slot, w *words) {
 		}
 	}
 	w0 := sl[0].Load()
-	switch {
-	case changed == 0:
+	switch changed {
+	case 0:
 		return
-	case changed == 1<<last:
+	case 1 << last:
 		store(&sl[last], w[last])
 	default:
 		t.begin(sl, changed)
