@@ -3,6 +3,7 @@ package fsm
 import (
 	"encoding/binary"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/rootd/rootd/geo"
@@ -146,6 +147,9 @@ func readChanges(r *reader, dst Changes) Changes {
 		case n*changeLeast > len(r.b):
 			r.fail("too short")
 			return dst
+		case (m == 0) != (e == 0):
+			r.fail("member without epoch, or epoch without member")
+			return dst
 		case !first && m == member && e == epoch:
 			r.fail("group split in two")
 			return dst
@@ -163,23 +167,51 @@ func readChanges(r *reader, dst Changes) Changes {
 	return dst
 }
 
-// read fills the zero change c.
+// read fills the zero change c. What it takes is what check allows, by the same rules; the group's member and epoch are checked.
 func (c *Change) read(r *reader, member, epoch uint16) {
 	flags := r.byte()
-	if flags&^byte(changeFlags) != 0 {
+	switch {
+	case flags&^byte(changeFlags) != 0:
 		r.fail("unknown flags of a change")
+		return
+	case member == 0 && flags&(changeV4|changeV6) != 0:
+		r.fail("endpoint without a member")
 		return
 	}
 	c.Member, c.Epoch = memberID(member), epoch
-	c.Address = r.address()
-	if c.HasKey = flags&changeKey != 0; c.HasKey {
-		copy(c.Key[:], r.take(len(c.Key)))
+	c.HasKey, c.HasPosition = flags&changeKey != 0, flags&changePosition != 0
+	b := r.take(changeSize(flags) - 1) // taken apart here: a reader checks, and writes where it is, for every number
+	if b == nil {
+		return
+	}
+	if c.Address = vl1.AddressFrom(b); c.Address.Reserved() {
+		r.fail("address " + c.Address.String() + " is reserved")
+	}
+	b = b[vl1.AddressLen:]
+	if c.HasKey {
+		c.Key, b = vl1.PublicKey(b), b[len(c.Key):]
 	} else {
-		copy(c.Key[:2], r.take(2))
+		c.Key[0], c.Key[1], b = b[0], b[1], b[2:]
 	}
 	if flags&changeV4 != 0 {
-		c.V4 = r.endpoint4()
+		port := binary.BigEndian.Uint16(b[4:])
+		if c.V4 = netip.AddrPortFrom(netip.AddrFrom4([4]byte(b)), port); port == 0 {
+			r.fail("endpoint with port 0")
+		}
+		b = b[6:]
 	}
+	if flags&^(changeKey|changeV4) == 0 {
+		return
+	}
+	rest := reader{b: b}
+	c.readRare(&rest, flags)
+	if rest.bad != "" {
+		r.fail(rest.bad)
+	}
+}
+
+// readRare reads what follows the IPv4 endpoint.
+func (c *Change) readRare(r *reader, flags byte) {
 	if flags&changeV6 != 0 {
 		c.V6 = r.endpoint6()
 	}
@@ -194,12 +226,39 @@ func (c *Change) read(r *reader, member, epoch uint16) {
 			r.fail("planet timestamp 0")
 		}
 	}
-	if c.HasPosition = flags&changePosition != 0; c.HasPosition {
+	if c.HasPosition {
 		c.Position, c.Radius = r.unit(), r.byte()
 	}
 	if why := c.check(); why != "" {
 		r.fail(why)
 	}
+}
+
+// changeSize is the size of a change with these flags.
+func changeSize(flags byte) int {
+	n := changeLeast
+	if flags&changeKey != 0 {
+		n += len(vl1.PublicKey{}) - 2
+	}
+	if flags&changeV4 != 0 {
+		n += 6
+	}
+	if flags&^(changeKey|changeV4) == 0 {
+		return n
+	}
+	if flags&changeV6 != 0 {
+		n += 18
+	}
+	if flags&changeSoftware != 0 {
+		n += 5
+	}
+	if flags&changePlanet != 0 {
+		n += 6
+	}
+	if flags&changePosition != 0 {
+		n += 7
+	}
+	return n
 }
 
 func appendUnit(b []byte, u geo.Unit) []byte {
