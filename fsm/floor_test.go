@@ -112,7 +112,15 @@ func TestLookupFloor(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() { d.each(32); d.batches(32) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
+	compareLookups(t, c, d, "as it grew")
+	d.tab = reloaded(t, tab)
+	compareLookups(t, c, d, "as it was restored")
+}
+
+func compareLookups(t *testing.T, c *floor, d *decider, table string) {
+	t.Helper()
 	const n, few = 1 << 20, 256
+	peers := d.among
 	var single, batched pairs
 	var cached []float64
 	for range 7 {
@@ -123,12 +131,38 @@ func TestLookupFloor(t *testing.T) {
 		cached = append(cached, hot)
 		batched.add(c.ask("batch %d", n)[0]+hot, d.batches(n))
 	}
-	t.Logf("lookup and decision, in the cache: %.1f ns", middle(cached))
+	t.Logf("table %s: lookup and decision, in the cache: %.1f ns", table, middle(cached))
 	t.Logf("random peer, ns: %s", &single)
 	t.Logf("batches of 32, ns, floor with the decision in the cache: %s", &batched)
 }
 
-// bigTable returns a table of n peers, as a member has it.
+// reloaded returns a table with the peers of another one, as a member has it that has restored a snapshot, and closes that one.
+func reloaded(t testing.TB, from *table.Table) *table.Table {
+	t.Helper()
+	tab, err := table.New(table.Options{HugePages: true, Capacity: from.Len()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tab.Close() })
+	l, f := tab.Loader(), from.Freeze()
+	f.Range(func(r *table.Record) bool {
+		err = l.Put(r)
+		return err == nil
+	})
+	f.Release()
+	l.Rest()
+	if err != nil || tab.Len() != from.Len() {
+		t.Fatalf("%d of %d peers loaded: %v", tab.Len(), from.Len(), err)
+	}
+	if err := from.Close(); err != nil {
+		t.Fatal(err)
+	}
+	st := tab.Stats()
+	t.Logf("restored: %.0f bytes a peer", float64(st.Bytes)/float64(st.Peers))
+	return tab
+}
+
+// bigTable returns a table of n peers that came one after the other.
 func bigTable(t testing.TB, n int) *table.Table {
 	t.Helper()
 	tab, err := table.New(table.Options{HugePages: true})

@@ -26,16 +26,19 @@ const (
 
 var errTooDeep = errors.New("too many peers in one range of hashes")
 
-// blocksFor is the number of blocks of slots for n peers; more than maxBlocks if they need more than one segment.
-func blocksFor(n int) int {
-	return max(1, int(math.Ceil(float64(n)/(fillAfter*blockSlots))))
+// blocksFor is the number of blocks of slots for n peers, and more that come; more than maxBlocks if they need more than one segment.
+func blocksFor(n int) int { return blocksAt(n, fillAfter) }
+
+// blocksAt is the number of blocks that n peers fill to at most so much.
+func blocksAt(n int, load float64) int {
+	return max(1, int(math.Ceil(float64(n)/(load*blockSlots))))
 }
 
 // geometry is the depth and the blocks of the segments of a new table for n peers.
 func geometry(n int) (depth uint8, blocks int) {
 	for ; ; depth++ {
 		each := float64(n) / float64(uint64(1)<<depth)
-		blocks = blocksFor(int(each + 4*math.Sqrt(each))) // the fullest of many segments has about that
+		blocks = blocksAt(int(each+4*math.Sqrt(each)), limitLeast) // the fullest of many segments has about that
 		if blocks <= maxBlocks || depth == maxDepth {
 			return depth, min(blocks, maxBlocks)
 		}

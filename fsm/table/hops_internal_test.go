@@ -1,6 +1,8 @@
 package table
 
 import (
+	"cmp"
+	"slices"
 	"testing"
 
 	"github.com/rootd/rootd/packetpath/vl1"
@@ -62,36 +64,62 @@ func TestHops(t *testing.T) {
 	}
 }
 
-// TestHopsLeadToAll: in a table that grew, each peer is at home or where a hop of its home says.
+// TestHopsLeadToAll: each peer is at home or where a hop of its home says, and most are at home: in a table that grew as well as in one that was
+// loaded in the order of the hash.
 func TestHopsLeadToAll(t *testing.T) {
-	tab, err := New(Options{})
+	const n = 50_000
+	as := make([]vl1.Address, n)
+	for i := range as {
+		as[i] = vl1.Address(1000 + i)
+	}
+	grown, err := New(Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = tab.Close() }()
-	const n = 50_000
-	for i := range n {
-		if err := tab.Put(&Record{Address: vl1.Address(1000 + i)}); err != nil {
+	defer func() { _ = grown.Close() }()
+	for _, a := range as {
+		if err := grown.Put(&Record{Address: a}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	displaced := 0
-	for i := range n {
-		h := Hash(vl1.Address(1000 + i))
+	checkHops(t, grown, as, 0.6)
+
+	slices.SortFunc(as, func(a, b vl1.Address) int { return cmp.Compare(Hash(a), Hash(b)) })
+	loaded, err := New(Options{Capacity: n})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = loaded.Close() }()
+	l := loaded.Loader()
+	for _, a := range as {
+		if err := l.Put(&Record{Address: a}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.Rest()
+	checkHops(t, loaded, as, 0.7)
+}
+
+func checkHops(t *testing.T, tab *Table, as []vl1.Address, least float64) {
+	t.Helper()
+	atHome := 0
+	for _, a := range as {
+		h := Hash(a)
 		s := tab.dir.Load().segment(h)
-		at, found := s.find(h, vl1.Address(1000+i))
+		at, found := s.find(h, a)
 		home := s.home(h)
 		switch distance := (at + s.slots - home) % s.slots; {
 		case !found:
-			t.Fatalf("peer %d is not there", i)
-		case distance != 0:
-			displaced++
+			t.Fatalf("peer %v is not there", a)
+		case distance == 0:
+			atHome++
+		default:
 			if h := hopsOf(s.slot(home)[0].Load()); h&hopTo(distance) == 0 {
-				t.Fatalf("peer %d is %d after its home, of which the hops are %08b", i, distance, h)
+				t.Fatalf("peer %v is %d after its home, of which the hops are %08b", a, distance, h)
 			}
 		}
 	}
-	if displaced < n/5 {
-		t.Errorf("only %d displaced", displaced)
+	if share := float64(atHome) / float64(len(as)); share < least || share > 0.95 {
+		t.Errorf("%.2f of the peers are at home, want %.2f", share, least)
 	}
 }
