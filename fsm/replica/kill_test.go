@@ -166,7 +166,8 @@ func TestAloneWithoutQuorum(t *testing.T) {
 		lead(newPeer(i))
 	}
 	for _, n := range nodes { // the idle log notes what is committed
-		until(t, "commit noted", func() bool { s := n.Stats(); return n.knows(peers-1) && s.NotedIndex >= s.CommitIndex })
+		until(t, "last peer known", func() bool { return n.knows(peers - 1) })
+		until(t, "commit noted", func() bool { s := n.Stats(); return s.NotedIndex >= s.CommitIndex })
 	}
 	hash := nodes["a"].fsm.Hash()
 	for _, n := range nodes {

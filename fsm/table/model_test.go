@@ -223,9 +223,9 @@ func (m *model) visit(t *rapid.T, as []vl1.Address) {
 		if c.Next(&got) != known || got != want {
 			t.Fatalf("peer %v, %d of %d: %+v, want %+v", a, i, len(as), got, want)
 		}
-		switch {
-		case i%7 == 0:
-		case i%7 == 1:
+		switch i % 7 {
+		case 0:
+		case 1:
 			c.Delete()
 			delete(m.want, a)
 		default:
