@@ -150,9 +150,14 @@ func (s *segment) loadEntry(p placement, e *entry) bool {
 	if b == nil {
 		return false
 	}
-	e[8], e[9], e[10] = 0, 0, 0
-	for j := range p.words() {
+	for j := range uint32(keyWords) {
 		e[j] = b.word(at + j).Load()
+	}
+	e[8], e[9], e[10] = 0, 0, 0
+	if p&longEntry != 0 {
+		for j := uint32(keyWords); j < entryWords; j++ {
+			e[j] = b.word(at + j).Load()
+		}
 	}
 	return true
 }

@@ -61,6 +61,8 @@ func (s *segment) prefetchEntry(sl *slot) {
 	p := placement(sl[5].Load())
 	if b, at := s.entryAt(p); b != nil {
 		prefetch(unsafe.Pointer(b.word(at)))
-		prefetch(unsafe.Pointer(b.word(at + p.words() - 1)))
+		if p&longEntry != 0 || at%slotWords != 0 { // else it is one line
+			prefetch(unsafe.Pointer(b.word(at + p.words() - 1)))
+		}
 	}
 }
