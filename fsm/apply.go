@@ -166,7 +166,6 @@ func (f *FSM) change(at *table.Cursor, c *Change, seen uint32) {
 		n.Collisions++
 		return
 	case known:
-		f.takeOut(r)
 	case !c.HasKey:
 		n.Unknown++
 		return
@@ -226,19 +225,13 @@ func (f *FSM) attach(r *table.Record, c *Change, seen uint32) {
 	}
 }
 
-// takeOut takes the record of a known peer out of the sum. What follows is update, of the same peer.
-func (f *FSM) takeOut(r *table.Record) {
-	f.head = headOf(r)
-	f.st.sum.minus(f.head.hash(r))
-}
-
-// update replaces the record of a known peer, which takeOut was given before it was changed.
+// update replaces the record of the known peer that at found.
 func (f *FSM) update(at *table.Cursor, r *table.Record) {
 	if err := at.Set(r); err != nil {
 		f.noMemory(r, err)
 		return
 	}
-	f.st.sum.plus(f.head.hash(r))
+	f.st.sum.replace(r.Address, at.Held(), at.Now())
 }
 
 // noMemory halts: this member no longer has the state that the others have, and must not go on.
@@ -252,7 +245,6 @@ func (f *FSM) keepAlive(c *KeepAlive) {
 	f.st.peers.Visit(&at, c.Addresses)
 	for range c.Addresses {
 		if r := &f.rec; at.Next(r) && r.LastSeen < seen {
-			f.takeOut(r)
 			r.LastSeen = seen
 			f.update(&at, r)
 		}

@@ -17,15 +17,10 @@ func (f *FSM) handoffs(hs Handoffs) {
 			f.st.Counters.HandoffsRefused++
 			continue
 		}
-		was := r.Handoff
 		if !f.handoff(r, h, now) {
 			f.st.Counters.HandoffsRefused++
 			continue
 		}
-		next := r.Handoff
-		r.Handoff = was
-		f.takeOut(r)
-		r.Handoff = next
 		if f.update(&at, r); f.st.Halted != "" {
 			return
 		}

@@ -61,8 +61,6 @@ type FSM struct {
 	dec decoder
 	rec table.Record  // scratch
 	as  []vl1.Address // of the entry that is applied
-	// head is of the record that is being changed: see takeOut.
-	head hashHead
 	// staged is the restore that goes on; nil: none does.
 	staged *staged
 	at     uint64 // index of the entry that is applied

@@ -5,8 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"math/bits"
-
-	"github.com/rootd/rootd/fsm/table"
 )
 
 // Hash is the hash of a state. It covers everything that the log decides, except the index itself.
@@ -17,17 +15,17 @@ func (h Hash) String() string { return hex.EncodeToString(h[:]) }
 
 // Hash returns the hash of the state: SHA-256 over
 //
-//	13  "rootd state 3"
+//	13  "rootd state 4"
 //	16  sum over all peers
 //	8   number of peers
 //	24  sum over the measured round trips (16), their number (8)
 //	..  the meta block of a snapshot (persist_meta.go)
-func (s *State) Hash() Hash { return s.hash(snapshotVersion) }
+func (s *State) Hash() Hash { return s.hash(snapshotVersion, &s.sum) }
 
-// hash returns the hash as members computed it whose snapshots had the version, the last digit of the text.
-func (s *State) hash(version uint16) Hash {
+// hash returns the hash as members computed it whose snapshots had the version, the last digit of the text: over the sum of that version.
+func (s *State) hash(version uint16, peers *sum) Hash {
 	b := append([]byte("rootd state "), '0'+byte(version))
-	b = s.sum.append(b)
+	b = peers.append(b)
 	b = binary.BigEndian.AppendUint64(b, uint64(s.Peers))
 	if version >= rttsFrom {
 		b = appendRTTs(b, &s.RTTs)
@@ -36,39 +34,27 @@ func (s *State) hash(version uint16) Hash {
 }
 
 // sum is the hash of a set of records: the sum of the hashes of its members, modulo 2^64 in both lanes. So it does
-// not depend on the order, and a change costs two hashes of a record however many there are. It finds divergence of
-// members and damage, not forgery: nobody but the log writes records.
+// not depend on the order. It finds divergence of members and damage, not forgery: nobody but the log writes records.
 type sum [2]uint64
 
-func (s *sum) add(r *table.Record) {
-	s.plus(hashRecord(r))
+func (s *sum) plus(x, y uint64) {
+	s[0] += x
+	s[1] += y
 }
 
-func (s *sum) plus(a, b uint64) {
-	s[0] += a
-	s[1] += b
+func (s *sum) minus(x, y uint64) {
+	s[0] -= x
+	s[1] -= y
 }
 
-func (s *sum) minus(a, b uint64) {
-	s[0] -= a
-	s[1] -= b
-}
-
-func (s *sum) addEncoded(b []byte) { s.plus(hashEncoded(b)) }
-
-func (s *sum) merge(o *sum) {
-	s[0] += o[0]
-	s[1] += o[1]
-}
-
-func (s *sum) remove(r *table.Record) { s.minus(hashRecord(r)) }
+func (s *sum) merge(o *sum) { s.plus(o[0], o[1]) }
 
 func (s *sum) append(b []byte) []byte {
 	b = binary.BigEndian.AppendUint64(b, s[0])
 	return binary.BigEndian.AppendUint64(b, s[1])
 }
 
-// The constants of the record hash: the first 64-bit words of the fractions of the square roots of 2, 3, 5 and 7.
+// The constants of the hashes: the first 64-bit words of the fractions of the square roots of 2, 3, 5 and 7.
 const (
 	hashA = 0x6a09e667f3bcc908
 	hashB = 0xbb67ae8584caa73b
@@ -76,40 +62,25 @@ const (
 	hashD = 0xa54ff53a5f1d36f1
 )
 
-// hashEncoded hashes the first 123 bytes of a record, padded with zeroes to eight blocks of two big-endian words, and, unless they are all
-// zero or missing, the 24 bytes of its handoff, padded to two more: so a record without one has the hash that it always had. For each block,
-// the first lane becomes fold(lane ^ word0, word1 ^ B), the second fold(lane ^ word1, word0 ^ D), where fold is the xor of the halves of the
-// 128-bit product. The lanes start as A and C and end with one more fold.
-func hashEncoded(b []byte) (uint64, uint64) {
-	f := (*[handoffAt]byte)(b)
+// hashBlocks hashes blocks of two big-endian words. For each block, the first lane becomes fold(lane ^ word0, word1 ^ B), the second
+// fold(lane ^ word1, word0 ^ D). The lanes start as A and C and end with one more fold.
+func hashBlocks(b []byte) (uint64, uint64) {
 	a, c := uint64(hashA), uint64(hashC)
-	for i := 0; i < 112; i += 16 {
-		a, c = hashBlock(a, c, binary.BigEndian.Uint64(f[i:]), binary.BigEndian.Uint64(f[i+8:]))
+	for ; len(b) >= 16; b = b[16:] {
+		a, c = hashBlock(a, c, binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:]))
 	}
-	a, c = hashBlock(a, c, binary.BigEndian.Uint64(f[112:]), binary.BigEndian.Uint64(f[handoffAt-8:])<<40)
-	if len(b) >= recordSize {
-		h := (*[handoffSize]byte)(b[handoffAt:])
-		w0, w1, w2 := binary.BigEndian.Uint64(h[0:]), binary.BigEndian.Uint64(h[8:]), binary.BigEndian.Uint64(h[16:])
-		if w0|w1|w2 != 0 {
-			a, c = hashBlock(a, c, w0, w1)
-			a, c = hashBlock(a, c, w2, 0)
-		}
-	}
-	return fold(a^hashC, hashB), fold(c^hashA, hashD)
+	return hashEnd(a, c)
 }
 
 func hashBlock(a, c, w0, w1 uint64) (uint64, uint64) {
 	return fold(a^w0, w1^hashB), fold(c^w1, w0^hashD)
 }
 
-func hashBlocks(b []byte) (uint64, uint64) {
-	a, c := uint64(hashA), uint64(hashC)
-	for ; len(b) >= 16; b = b[16:] {
-		a, c = hashBlock(a, c, binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:]))
-	}
+func hashEnd(a, c uint64) (uint64, uint64) {
 	return fold(a^hashC, hashB), fold(c^hashA, hashD)
 }
 
+// fold is the xor of the halves of the 128-bit product.
 func fold(a, b uint64) uint64 {
 	hi, lo := bits.Mul64(a, b)
 	return hi ^ lo

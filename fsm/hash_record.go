@@ -2,62 +2,102 @@ package fsm
 
 import (
 	"encoding/binary"
+	"math/bits"
 
 	"github.com/rootd/rootd/fsm/table"
+	"github.com/rootd/rootd/packetpath/vl1"
 )
 
-// hashHead is the hash of a record up to its 64th byte, which changes of a peer do not touch: address and most of the key. So a change costs
-// one head and two tails.
-type hashHead struct {
-	a, c uint64 // lanes
-	key  uint64 // the last five bytes of the key, in the upper bits
+// The hash of a record is a sum too: of the hash of its address and its key, and of one for each other word of it, as the table has them. So a
+// change of a peer costs two hashes for each word that changes, however many there are, and none of its key.
+
+func (s *sum) add(r *table.Record) {
+	var w table.Words
+	r.Words(&w)
+	s.plus(hashIdentity(r.Address, &r.Key))
+	s.replace(r.Address, &table.Words{}, &w)
 }
 
-// hashRecord hashes a record as hashEncoded does, without encoding it: words are made of fields in registers. A processor waits for bytes
-// that it has just written if it reads them in other pieces.
-func hashRecord(r *table.Record) (uint64, uint64) {
-	h := headOf(r)
-	return h.hash(r)
+func (s *sum) remove(r *table.Record) {
+	var w table.Words
+	r.Words(&w)
+	s.minus(hashIdentity(r.Address, &r.Key))
+	s.replace(r.Address, &w, &table.Words{})
 }
 
-func headOf(r *table.Record) hashHead {
+// addEncoded adds a record that readRecord took.
+func (s *sum) addEncoded(b *[recordSize]byte) {
+	var w table.Words
+	encodedWords(b, &w)
+	s.plus(hashIdentity(vl1.AddressFrom(b[:]), (*vl1.PublicKey)(b[vl1.AddressLen:])))
+	s.replace(vl1.AddressFrom(b[:]), &table.Words{}, &w)
+}
+
+// replace makes the other words of a peer's record those of is.
+func (s *sum) replace(a vl1.Address, was, is *table.Words) {
+	for i := 1; i < len(is); i++ {
+		if was[i] == is[i] {
+			continue
+		}
+		if was[i] != 0 {
+			s.minus(hashWord(a, i, was[i]))
+		}
+		if is[i] != 0 {
+			s.plus(hashWord(a, i, is[i]))
+		}
+	}
+}
+
+// hashIdentity hashes the address (5 bytes) and the key (64), padded with zeroes to five blocks: see hashBlocks.
+func hashIdentity(a vl1.Address, key *vl1.PublicKey) (uint64, uint64) {
 	var k [8]uint64
 	for i := range k {
-		k[i] = binary.BigEndian.Uint64(r.Key[8*i:])
+		k[i] = binary.BigEndian.Uint64(key[8*i:])
 	}
-	a, c := hashBlock(hashA, hashC, uint64(r.Address)<<24|k[0]>>40, k[0]<<24|k[1]>>40)
-	a, c = hashBlock(a, c, k[1]<<24|k[2]>>40, k[2]<<24|k[3]>>40)
-	a, c = hashBlock(a, c, k[3]<<24|k[4]>>40, k[4]<<24|k[5]>>40)
-	a, c = hashBlock(a, c, k[5]<<24|k[6]>>40, k[6]<<24|k[7]>>40)
-	return hashHead{a, c, k[7] << 24}
+	x, y := hashBlock(hashA, hashC, uint64(a)<<24|k[0]>>40, k[0]<<24|k[1]>>40)
+	x, y = hashBlock(x, y, k[1]<<24|k[2]>>40, k[2]<<24|k[3]>>40)
+	x, y = hashBlock(x, y, k[3]<<24|k[4]>>40, k[4]<<24|k[5]>>40)
+	x, y = hashBlock(x, y, k[5]<<24|k[6]>>40, k[6]<<24|k[7]>>40)
+	return hashEnd(hashBlock(x, y, k[7]<<24, 0))
 }
 
-// hash returns the hash of the record whose head h is.
-func (h *hashHead) hash(r *table.Record) (uint64, uint64) {
-	var v4, port4, high, low, port6 uint64
-	if r.V4.IsValid() {
-		ip := r.V4.Addr().As4()
-		v4, port4 = uint64(binary.BigEndian.Uint32(ip[:])), uint64(r.V4.Port())
+// hashWord hashes word i of a peer's record, which is not zero: with p and q, the halves of (address * 256 + i ^ A) * (word ^ B), it is
+// fold(q ^ C, p ^ D) and fold(p ^ A, q ^ B).
+func hashWord(a vl1.Address, i int, w uint64) (uint64, uint64) {
+	p, q := bits.Mul64((uint64(a)<<8|uint64(i))^hashA, w^hashB)
+	return fold(q^hashC, p^hashD), fold(p^hashA, q^hashB)
+}
+
+// encodedWords is [table.Record.Words] of an encoded record, by shifting its bytes: see appendRecord and putHandoff for where they are. A
+// processor waits for bytes that it has just written if it reads them in other pieces, as words of a decoded record do.
+func encodedWords(b *[recordSize]byte, w *table.Words) {
+	u16 := func(at int) uint64 { return uint64(binary.BigEndian.Uint16(b[at:])) }
+	u32 := func(at int) uint64 { return uint64(binary.BigEndian.Uint32(b[at:])) }
+	u64 := func(at int) uint64 { return binary.BigEndian.Uint64(b[at:]) }
+	w[1] = u32(69)<<32 | u16(73)<<16 | u16(93)
+	w[2] = u16(95)<<48 | u16(99)<<32 | u32(101)
+	w[3], w[4] = u64(75), u64(83)
+	w[5] = u16(91)<<48 | u16(97)<<32 | u16(114)<<16
+	w[6] = u64(105)&^0xffff | u16(112)
+	w[7] = uint64(b[122])<<56 | uint64(b[111])<<48 | u16(120)<<32 | u16(118)<<16 | u16(116)
+	const h = handoffAt
+	w[8] = u64(h)
+	w[9] = u16(h+12)<<48 | uint64(b[h+9])<<40 | uint64(b[h+10])<<32 | u32(h+16)
+	w[10] = u32(h+20)<<32 | uint64(b[h+14])<<24 | uint64(b[h+8])<<16 | uint64(b[h+11])<<8 | uint64(b[h+15])
+}
+
+// hashesFrom is the version of the snapshot since which a record's hash is that sum.
+const hashesFrom = 4
+
+// hashEncodedOnce hashes a record as it was before: its first 123 bytes, padded with zeroes to eight blocks, and, unless they are all
+// zero or missing, the 24 bytes of its handoff, padded to two more.
+func hashEncodedOnce(b []byte) (uint64, uint64) {
+	var blocks [160]byte
+	n := 128
+	copy(blocks[:], b[:handoffAt])
+	if len(b) >= recordSize && [handoffSize]byte(b[handoffAt:]) != [handoffSize]byte{} {
+		copy(blocks[n:], b[handoffAt:recordSize])
+		n = len(blocks)
 	}
-	if r.V6.IsValid() {
-		ip := r.V6.Addr().As16()
-		high, low, port6 = binary.BigEndian.Uint64(ip[:8]), binary.BigEndian.Uint64(ip[8:]), uint64(r.V6.Port())
-	}
-	seen, planet := uint64(r.LastSeen), r.Planet&(1<<48-1)
-	a, c := hashBlock(h.a, h.c, h.key|v4>>8, v4<<56|port4<<40|high>>24)
-	a, c = hashBlock(a, c, high<<40|low>>24, low<<40|port6<<24|uint64(r.V4Member)<<8|uint64(r.V4Epoch)>>8)
-	a, c = hashBlock(a, c, uint64(r.V4Epoch)<<56|uint64(r.V6Member)<<40|uint64(r.V6Epoch)<<24|seen>>8, seen<<56|planet<<8|uint64(r.Protocol))
-	p := &r.Position
-	a, c = hashBlock(a, c, uint64(r.Major)<<56|uint64(r.Minor)<<48|uint64(r.Revision)<<32|uint64(uint16(p[0]))<<16|uint64(uint16(p[1])),
-		uint64(uint16(p[2]))<<48|uint64(r.Flags)<<40)
-	if x := &r.Handoff; *x != (table.Handoff{}) {
-		v6 := uint64(0)
-		if x.V6 {
-			v6 = 1
-		}
-		a, c = hashBlock(a, c, uint64(x.Target)<<48|uint64(x.From)<<32|uint64(x.At),
-			uint64(x.Pushes)<<56|uint64(x.Prio4)<<48|uint64(x.Prio6)<<40|uint64(x.Fails)<<32|uint64(x.Failed)<<16|uint64(x.Moves)<<8|v6)
-		a, c = hashBlock(a, c, uint64(x.Since4)<<32|uint64(x.Since6), 0)
-	}
-	return fold(a^hashC, hashB), fold(c^hashA, hashD)
+	return hashBlocks(blocks[:n])
 }

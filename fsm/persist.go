@@ -15,7 +15,7 @@ import (
 //
 //	offset size
 //	0      8    "rootdfsm"
-//	8      2    version of the format: 3; 1 and 2 are still read
+//	8      2    version of the format: 4; 1 to 3 are still read
 //	10     8    index of the last entry applied
 //	18     8    number of peers
 //	26     4    CRC-32C of all bytes before it
@@ -32,7 +32,7 @@ import (
 // appendMeta. The payload of 'E' is the number of peers (8) and the state hash (32): what was read must have it.
 const (
 	snapshotMagic   = "rootdfsm"
-	snapshotVersion = 3
+	snapshotVersion = 4
 	snapshotHeader  = 30
 
 	blockMeta  = 'M'

@@ -9,7 +9,7 @@ import (
 	"github.com/rootd/rootd/packetpath/vl1"
 )
 
-// recordSize is the size of a peer's record in a snapshot, and in its hash. Each record has one form only.
+// recordSize is the size of a peer's record in a snapshot. Each record has one form only.
 //
 //	offset size
 //	0      5    address

@@ -43,7 +43,7 @@ func (r *Reader) Format() int { return int(r.sr.version) }
 func (r *Reader) Len() int { return r.peers }
 
 // Hash returns the hash of the state as members compute it that write snapshots of this version: see [Frozen.State].
-func (r *Reader) Hash() Hash { return r.s.hash(r.sr.version) }
+func (r *Reader) Hash() Hash { return r.sr.hash(&r.s) }
 
 // Peers calls yield for each peer, in the order of [table.Hash] if it was written by [Frozen.Write], and stops when yield
 // fails. A nil error means that all checksums, counts and the state hash were right, and that nothing follows. The record is used
@@ -54,7 +54,7 @@ func (r *Reader) Peers(yield func(*table.Record) error) error {
 	}
 	r.done = true
 	err := r.sr.body(&r.s, func(bl block) error {
-		n, err := readPeers(bl, r.sr.version, &r.s.sum, yield)
+		n, err := readPeers(bl, r.sr.version, &r.s.sum, &r.sr.once, yield)
 		r.s.Peers += n
 		return err
 	})

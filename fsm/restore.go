@@ -65,6 +65,7 @@ type snapshotReader struct {
 	r       io.Reader
 	version uint16
 	n       int    // blocks read
+	once    sum    // over the peers, as it was before hashesFrom, of an older version
 	buf     []byte // of the last block
 	end     []byte // payload of the end block
 }
@@ -180,8 +181,8 @@ func (sr *snapshotReader) body(s *State, peers func(block) error) error {
 	}
 }
 
-// readPeers proves and reads a block of peers. The records are added to s, and yield gets each of them.
-func readPeers(bl block, version uint16, s *sum, yield func(*table.Record) error) (n int, err error) {
+// readPeers proves and reads a block of peers. The records are added to s, in an older version to once too, and yield gets each of them.
+func readPeers(bl block, version uint16, s, once *sum, yield func(*table.Record) error) (n int, err error) {
 	b, err := bl.payload()
 	if err != nil {
 		return 0, err
@@ -195,7 +196,12 @@ func readPeers(bl block, version uint16, s *sum, yield func(*table.Record) error
 		if why := readRecord(b[:size], &rec); why != "" {
 			return n, fmt.Errorf("block %d: %w: %s", bl.number, ErrMalformed, why)
 		}
-		s.addEncoded(b[:size])
+		if version >= hashesFrom {
+			s.addEncoded((*[recordSize]byte)(b))
+		} else {
+			s.add(&rec)
+			once.plus(hashEncodedOnce(b[:size]))
+		}
 		if err := yield(&rec); err != nil {
 			return n, err
 		}
@@ -210,6 +216,7 @@ func readPeers(bl block, version uint16, s *sum, yield func(*table.Record) error
 type filler struct {
 	peers *table.Loader
 	sum   sum
+	once  sum
 	n     int
 }
 
@@ -230,7 +237,7 @@ func (s *State) fill(sr *snapshotReader) error {
 		running.Go(func() {
 			defer f.peers.Rest()
 			for bl := range full {
-				n, err := readPeers(bl, sr.version, &f.sum, f.put)
+				n, err := readPeers(bl, sr.version, &f.sum, &f.once, f.put)
 				if f.n += n; err != nil {
 					failed <- err
 					return
@@ -260,6 +267,7 @@ func (s *State) fill(sr *snapshotReader) error {
 	}
 	for i := range fillers {
 		s.sum.merge(&fillers[i].sum)
+		sr.once.merge(&fillers[i].once)
 		s.Peers += fillers[i].n
 	}
 	return err
@@ -286,10 +294,18 @@ func (sr *snapshotReader) finish(s *State, peers, different int) error {
 	if s.Peers != peers || counted != uint64(peers) || different != peers {
 		return fmt.Errorf("%w: header says %d peers, end %d, found %d (%d different)", ErrDamaged, peers, counted, s.Peers, different)
 	}
-	if got, want := s.hash(sr.version), Hash(b[8:]); got != want {
+	if got, want := sr.hash(s), Hash(b[8:]); got != want {
 		return fmt.Errorf("%w: state hash is %s, expected %s", ErrDamaged, got, want)
 	}
 	return nil
+}
+
+// hash returns the hash of s, which was read, as members computed it that wrote this version.
+func (sr *snapshotReader) hash(s *State) Hash {
+	if sr.version >= hashesFrom {
+		return s.hash(sr.version, &s.sum)
+	}
+	return s.hash(sr.version, &sr.once)
 }
 
 func cutOff(what string, err error) error {

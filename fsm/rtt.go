@@ -199,18 +199,14 @@ func appendRTT(b []byte, a geo.Area, r *geo.RTT) []byte {
 }
 
 func (s *sum) addRTT(a geo.Area, r *geo.RTT) {
-	x, y := hashRTT(a, r)
-	s[0] += x
-	s[1] += y
+	s.plus(hashRTT(a, r))
 }
 
 func (s *sum) removeRTT(a geo.Area, r *geo.RTT) {
-	x, y := hashRTT(a, r)
-	s[0] -= x
-	s[1] -= y
+	s.minus(hashRTT(a, r))
 }
 
-// hashRTT hashes a row, padded with zeroes to two blocks, as hashRecord does.
+// hashRTT hashes a row, padded with zeroes to two blocks: see hashBlocks.
 func hashRTT(a geo.Area, r *geo.RTT) (uint64, uint64) {
 	var buf [32]byte
 	appendRTT(buf[:0], a, r)

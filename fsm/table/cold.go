@@ -94,19 +94,29 @@ func (p placement) words() uint32 { return keyWords + uint32(p>>15)*(entryWords-
 func (e *entry) plain() bool { return e[8]|e[9]|e[10] == 0 }
 
 func (e *entry) pack(r *Record) {
-	for i := range keyWords {
-		e[i] = binary.LittleEndian.Uint64(r.Key[8*i:])
-	}
-	e.packHandoff(&r.Handoff)
+	e.packKey(&r.Key)
+	r.Handoff.pack(e.handoff())
 }
 
-func (e *entry) packHandoff(h *Handoff) {
-	e[8] = uint64(h.Target)<<48 | uint64(h.From)<<32 | uint64(h.At)
-	e[9] = uint64(h.Failed)<<48 | uint64(h.Prio4)<<40 | uint64(h.Prio6)<<32 | uint64(h.Since4)
-	e[10] = uint64(h.Since6)<<32 | uint64(h.Moves)<<24 | uint64(h.Pushes)<<16 | uint64(h.Fails)<<8
-	if h.V6 {
-		e[10] |= 1
+func (e *entry) packKey(k *vl1.PublicKey) {
+	for i := range keyWords {
+		e[i] = binary.LittleEndian.Uint64(k[8*i:])
 	}
+}
+
+// handoff is words 8 to 10.
+func (e *entry) handoff() *[entryWords - keyWords]uint64 {
+	return (*[entryWords - keyWords]uint64)(e[keyWords:])
+}
+
+func (h *Handoff) pack(w *[entryWords - keyWords]uint64) {
+	family := uint64(0)
+	if h.V6 {
+		family = 1
+	}
+	w[0] = uint64(h.Target)<<48 | uint64(h.From)<<32 | uint64(h.At)
+	w[1] = uint64(h.Failed)<<48 | uint64(h.Prio4)<<40 | uint64(h.Prio6)<<32 | uint64(h.Since4)
+	w[2] = uint64(h.Since6)<<32 | uint64(h.Moves)<<24 | uint64(h.Pushes)<<16 | uint64(h.Fails)<<8 | family
 }
 
 func (e *entry) unpack(r *Record) {

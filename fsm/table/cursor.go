@@ -21,8 +21,9 @@ type Cursor struct {
 	slot  uint32
 	known bool
 	hash  uint64
-	w     words
-	e     entry
+	place placement
+	held  Words
+	now   Words
 }
 
 // A spot is what a cursor knows of a peer whose turn comes.
@@ -140,12 +141,24 @@ func (c *Cursor) Next(r *Record) bool {
 		*r = Record{Address: a}
 		return false
 	}
-	s.slot(c.slot).load(&c.w)
-	s.loadEntry(c.w.place(), &c.e)
-	r.unpack(&c.w)
-	c.e.unpack(r)
+	w := c.held.slot()
+	var e entry
+	s.slot(c.slot).load(w)
+	c.place = w.place()
+	s.loadEntry(c.place, &e)
+	r.unpack(w)
+	e.unpack(r)
+	w[0] = 0
+	w.setPlace(0)
+	*c.held.handoff() = *e.handoff()
 	return true
 }
+
+// Held is the known peer that Next found.
+func (c *Cursor) Held() *Words { return &c.held }
+
+// Now is what Set made of it.
+func (c *Cursor) Now() *Words { return &c.now }
 
 // Set stores the peer that Next found: all but the key of a known one is replaced, and an unknown one is inserted. The error is as of Put.
 func (c *Cursor) Set(r *Record) error {
@@ -157,21 +170,24 @@ func (c *Cursor) Set(r *Record) error {
 		return ErrClosed
 	}
 	t.reap()
+	if !c.known && t.peers.Load() >= t.maxPeers {
+		return ErrFull
+	}
+	r.Words(&c.now)
+	w := *c.now.slot()
+	if c.known && *c.now.handoff() == *c.held.handoff() { // the entry stays
+		w.setPlace(c.place)
+		t.keep(&w, c.seg, c.slot)
+		return nil
+	}
 	var e entry
-	if !c.known {
-		if t.peers.Load() >= t.maxPeers {
-			return ErrFull
-		}
-		e.pack(r)
-		return t.put(r, &e, &c.e, c.seg, c.hash, c.slot, false)
+	if c.known {
+		c.seg.loadEntry(c.place, &e)
+	} else {
+		e.packKey(&r.Key)
 	}
-	e.packHandoff(&r.Handoff)
-	if held := &c.e; e[8] != held[8] || e[9] != held[9] || e[10] != held[10] {
-		copy(e[:keyWords], held[:keyWords])
-		return t.put(r, &e, held, c.seg, c.hash, c.slot, true)
-	}
-	t.keep(r, c.seg, c.slot, c.w.place()) // the entry stays
-	return nil
+	*e.handoff() = *c.now.handoff()
+	return t.put(r.Address, &w, &e, c.seg, c.hash, c.slot, c.known)
 }
 
 // Delete forgets the peer that Next found.

@@ -197,7 +197,7 @@ func (t *Table) copyInto(s, low, high *segment) error {
 		if err != nil {
 			return err
 		}
-		w[5] = w[5]&^0xffff | uint64(place)
+		w.setPlace(place)
 		if !to.fillHome(h, a, &w) {
 			t.late = append(t.late, w)
 		}

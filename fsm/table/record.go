@@ -80,6 +80,8 @@ type words [slotWords]uint64
 // place is where the entry of the record is.
 func (w *words) place() placement { return placement(w[5]) }
 
+func (w *words) setPlace(p placement) { w[5] = w[5]&^0xffff | uint64(p) }
+
 // pack fills words 1 to 7 of w with r; the place of the entry is given, and word 0 is the caller's.
 func (r *Record) pack(w *words, p placement) {
 	w[1] = uint64(r.V4Member)

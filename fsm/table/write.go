@@ -24,52 +24,54 @@ func (t *Table) Put(r *Record) error {
 	if !known && t.peers.Load() >= t.maxPeers {
 		return ErrFull
 	}
+	var w words
 	var e, held entry
 	e.pack(r)
 	if known {
-		s.loadEntry(s.placeOf(i), &held)
+		p := s.placeOf(i)
+		r.pack(&w, p)
+		if s.loadEntry(p, &held); e == held {
+			t.keep(&w, s, i)
+			return nil
+		}
+	} else {
+		r.pack(&w, 0)
 	}
-	return t.put(r, &e, &held, s, h, i, known)
+	return t.put(r.Address, &w, &e, s, h, i, known)
 }
 
-// put stores r, whose entry is e, in slot i of s, which is where find said; held is the entry that a known peer has.
-func (t *Table) put(r *Record, e, held *entry, s *segment, h uint64, i uint32, known bool) error {
-	if known && *e == *held {
-		t.keep(r, s, i, s.placeOf(i))
-		return nil
-	}
+// put stores words 1 to 7 of w and the entry e in slot i of s, which is where find said that a is, or may be. The place of the entry is put
+// into w.
+func (t *Table) put(a vl1.Address, w *words, e *entry, s *segment, h uint64, i uint32, known bool) error {
 	t.rested++
 	if s.full() && (t.rested >= restBetween || s.brimming()) {
 		var err error
 		if s, err = t.makeRoom(s, h); err != nil {
-			return fmt.Errorf("peer %v: %w", r.Address, err)
+			return fmt.Errorf("peer %v: %w", a, err)
 		}
-		i, _ = s.find(h, r.Address)
+		i, _ = s.find(h, a)
 		t.rested = 0
 	}
 	place, err := s.addEntry(e)
 	if err != nil {
-		return fmt.Errorf("peer %v: %w", r.Address, err)
+		return fmt.Errorf("peer %v: %w", a, err)
 	}
-	var w words
-	r.pack(&w, place)
-	t.save(s, i)
+	w.setPlace(place)
 	if known {
 		s.units -= s.placeOf(i).units()
-		t.overwrite(s.slot(i), &w)
+		t.keep(w, s, i)
 		return nil
 	}
-	s.fillSlot(i, h, r.Address, &w)
+	t.save(s, i)
+	s.fillSlot(i, h, a, w)
 	t.peers.Add(1)
 	return nil
 }
 
-// keep stores r in slot i of s, where its peer is, with the entry that it has.
-func (t *Table) keep(r *Record, s *segment, i uint32, p placement) {
-	var w words
-	r.pack(&w, p)
+// keep stores words 1 to 7 of w in slot i of s, whose peer stays.
+func (t *Table) keep(w *words, s *segment, i uint32) {
 	t.save(s, i)
-	t.overwrite(s.slot(i), &w)
+	t.overwrite(s.slot(i), w)
 }
 
 // Delete forgets a peer, and reports whether the table had it. Its slot and the place of its key are used again when
