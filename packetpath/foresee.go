@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"github.com/rootd/rootd/packetpath/prefetch"
 	"github.com/rootd/rootd/packetpath/udp"
 	"github.com/rootd/rootd/packetpath/vl1"
 )
@@ -14,6 +15,7 @@ type ahead struct {
 	local    [batchSize]bool                     // whether the packet is for the root
 	sessions [batchSize]*session
 	peers    [batchSize]vl1.Address // whose records are needed
+	lines    prefetch.Lines
 }
 
 // foresee asks for the memory that the packets of a batch are going to need, step by step, so that they wait for it
@@ -21,6 +23,7 @@ type ahead struct {
 // hint: wherever it errs, the packet itself finds what it needs.
 func (w *worker) foresee(batch []udp.Message) {
 	r, a := w.root, &w.ahead
+	lines := &a.lines
 	n, peers := 0, 0
 	attached := r.link != nil && len(r.view.State().Members) > 1
 	for i := range batch {
@@ -33,16 +36,17 @@ func (w *worker) foresee(batch []udp.Message) {
 		if a.local[n] {
 			peer = vl1.Packet(b).Source()
 		} else {
-			w.foreseeRelay(b, &batch[i])
+			w.foreseeRelay(b, &batch[i], lines)
 			if attached {
 				a.peers[peers] = peer
 				peers++
 			}
 		}
 		a.slots[n] = r.sessions.home(peer)
-		prefetch(unsafe.Pointer(a.slots[n]))
+		lines.Add(unsafe.Pointer(a.slots[n]))
 		n++
 	}
+	lines.Fetch()
 	if peers > 0 {
 		r.view.State().Table().Prefetch(a.peers[:peers])
 	}
@@ -52,44 +56,46 @@ func (w *worker) foresee(batch []udp.Message) {
 		if s == nil {
 			continue
 		}
-		prefetch(unsafe.Pointer(s))
-		prefetch(unsafe.Pointer(&s.first))
-		prefetch(unsafe.Pointer(&s.first.heard))
+		lines.Add(unsafe.Pointer(s))
+		lines.Add(unsafe.Pointer(&s.first))
+		lines.Add(unsafe.Pointer(&s.first.heard))
 		if a.local[i] {
-			prefetch(unsafe.Pointer(&s.id.Key))
-			prefetch(unsafe.Pointer(&s.key))
-			prefetch(unsafe.Pointer(&s.hellos))
+			lines.Add(unsafe.Pointer(&s.id.Key))
+			lines.Add(unsafe.Pointer(&s.key))
+			lines.Add(unsafe.Pointer(&s.hellos))
 		}
 	}
+	lines.Fetch()
 	for _, s := range a.sessions[:n] {
 		if s == nil {
 			continue
 		}
 		if p := s.best.Load(); p != nil && p != &s.first {
-			prefetch(unsafe.Pointer(p))
-			prefetch(unsafe.Pointer(&p.heard))
+			lines.Add(unsafe.Pointer(p))
+			lines.Add(unsafe.Pointer(&p.heard))
 		}
 	}
+	lines.Fetch()
 }
 
 // foreseeVisit asks for what the keeper is going to look at.
-func foreseeVisit(s *session) {
-	prefetch(unsafe.Pointer(s))
-	prefetch(unsafe.Pointer(&s.first))
-	prefetch(unsafe.Pointer(&s.first.heard))
-	prefetch(unsafe.Pointer(&s.first.confirmed))
-	prefetch(unsafe.Pointer(&s.checked))
-	prefetch(unsafe.Pointer(&s.paths))
+func foreseeVisit(s *session, lines *prefetch.Lines) {
+	lines.Add(unsafe.Pointer(s))
+	lines.Add(unsafe.Pointer(&s.first))
+	lines.Add(unsafe.Pointer(&s.first.heard))
+	lines.Add(unsafe.Pointer(&s.first.confirmed))
+	lines.Add(unsafe.Pointer(&s.checked))
+	lines.Add(unsafe.Pointer(&s.paths))
 }
 
 // foreseeRelay asks for what limits the relay of a packet.
-func (w *worker) foreseeRelay(b []byte, m *udp.Message) {
+func (w *worker) foreseeRelay(b []byte, m *udp.Message, lines *prefetch.Lines) {
 	r := w.root
 	if r.limits.RelayFrom != 0 {
-		prefetch(unsafe.Pointer(r.sources.bucket(m.Addr)))
+		lines.Add(unsafe.Pointer(r.sources.bucket(m.Addr)))
 	}
 	if p := vl1.Packet(b); r.limits.IntroductionInterval != 0 && !vl1.IsFragment(b) && p.Hops() == 0 {
 		set, _ := r.pairs.set(p.Source(), p.Dest())
-		prefetch(unsafe.Pointer(set))
+		lines.Add(unsafe.Pointer(set))
 	}
 }

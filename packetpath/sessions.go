@@ -4,13 +4,14 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/rootd/rootd/packetpath/prefetch"
 	"github.com/rootd/rootd/packetpath/vl1"
 )
 
 const (
 	sessionShards   = 256 // a power of two; bounds what one insertion may have to rebuild
 	sessionMinSlots = 16
-	visitAhead      = 16 // slots between the session that is visited and the one whose memory is asked for
+	visitAhead      = 8 // slots, whose sessions are asked for together while those of as many before them are visited
 )
 
 // sessionTable finds the session of a peer.
@@ -147,11 +148,15 @@ func (t *sessionTable) remove(s *session) {
 // each calls f for the sessions of one shard. Sessions inserted meanwhile may be missed.
 func (t *sessionTable) each(shard int, f func(*session)) {
 	slots := *t.shards[shard].slots.Load()
+	var lines prefetch.Lines
 	for i := range slots {
-		if ahead := i + visitAhead; ahead < len(slots) {
-			if s := slots[ahead].Load(); s != nil {
-				foreseeVisit(s)
+		if i%visitAhead == 0 {
+			for ahead := i + visitAhead; ahead < min(i+2*visitAhead, len(slots)); ahead++ {
+				if s := slots[ahead].Load(); s != nil {
+					foreseeVisit(s, &lines)
+				}
 			}
+			lines.Fetch()
 		}
 		if s := slots[i].Load(); s != nil && s != tombstone {
 			f(s)

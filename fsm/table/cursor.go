@@ -3,6 +3,7 @@ package table
 import (
 	"unsafe"
 
+	"github.com/rootd/rootd/packetpath/prefetch"
 	"github.com/rootd/rootd/packetpath/vl1"
 )
 
@@ -11,10 +12,11 @@ import (
 //
 // Between Next and the Set or Delete that follows, nothing else may change the table.
 type Cursor struct {
-	t    *Table
-	as   []vl1.Address
-	next int // of as
-	ring [ringSize]spot
+	t     *Table
+	as    []vl1.Address
+	next  int // of as
+	ring  [ringSize]spot
+	lines prefetch.Lines
 
 	// What Next found.
 	seg   *segment
@@ -35,39 +37,55 @@ type spot struct {
 	found bool
 }
 
-// A peer's memory is asked for in three steps, each when the one before should have been answered: its home; where the home says that
-// the peer is; and its entry.
+// A peer's memory is asked for in four steps, each when the one before should have been answered: its segment, which is too much for a
+// processor's cache if there are thousands; its home; where the home says that the peer is; and its entry. A group of peers takes a step
+// together, since a processor goes on past few instructions only that wait for an address to be translated.
 const (
-	stepAhead = 6 // peers between two steps
-	homeAhead = 3 * stepAhead
-	slotAhead = 2 * stepAhead
-	ringSize  = 32 // more than homeAhead
+	group    = 16 // peers
+	ringSize = 4 * group
 )
 
 // Visit makes c go through these peers.
 func (t *Table) Visit(c *Cursor, as []vl1.Address) {
 	c.t, c.as, c.next = t, as, 0
-	for i := range min(homeAhead, len(as)) {
-		c.askHome(i)
+	for i := -3 * group; i < 0; i += group {
+		c.ask(i)
 	}
-	for i := range min(slotAhead, len(as)) {
-		c.askSlot(i)
+}
+
+// ask takes the next steps of the group that begins at i, which needs its entries now, and of the three that follow it.
+func (c *Cursor) ask(i int) {
+	for n := i + 3*group; n < min(i+4*group, len(c.as)); n++ {
+		c.askSegment(n)
 	}
-	for i := range min(stepAhead, len(as)) {
-		c.askEntry(i)
+	for n := max(0, i+2*group); n < min(i+3*group, len(c.as)); n++ {
+		c.askHome(n)
 	}
+	for n := max(0, i+group); n < min(i+2*group, len(c.as)); n++ {
+		c.askSlot(n)
+	}
+	for n := max(0, i); n < min(i+group, len(c.as)); n++ {
+		c.askEntry(n)
+	}
+	c.lines.Fetch()
 }
 
 func (c *Cursor) spot(i int) *spot { return &c.ring[i%ringSize] }
 
-func (c *Cursor) askHome(i int) {
+func (c *Cursor) askSegment(i int) {
 	p := c.spot(i)
 	h := Hash(c.as[i])
 	s := c.t.dir.Load().segment(h)
 	p.hash, p.seg, p.moves, p.found = h, s, c.t.moves, false
-	if s.slots != 0 {
-		p.slot = s.home(h)
-		prefetch(unsafe.Pointer(s.slot(p.slot)))
+	c.lines.Add(unsafe.Pointer(s))
+	c.lines.Add(unsafe.Pointer(&s.cold))
+}
+
+func (c *Cursor) askHome(i int) {
+	p := c.spot(i)
+	if s := p.seg; s.slots != 0 {
+		p.slot = s.home(p.hash)
+		c.lines.Add(unsafe.Pointer(s.slot(p.slot)))
 	}
 }
 
@@ -90,7 +108,7 @@ func (c *Cursor) askSlot(i int) {
 	for h.near() {
 		var d uint32
 		d, h = h.first()
-		prefetch(unsafe.Pointer(s.slot(after(p.slot, d, s.slots))))
+		c.lines.Add(unsafe.Pointer(s.slot(after(p.slot, d, s.slots))))
 	}
 }
 
@@ -103,26 +121,20 @@ func (c *Cursor) askEntry(i int) {
 	if !p.found {
 		var at uint32
 		if at, _, p.found = s.hot.search(p.slot, s.slots, c.as[i]); !p.found {
-			s.prefetchNext()
+			s.prefetchNext(&c.lines)
 			return
 		}
 		p.slot = at
 	}
-	s.prefetchEntry(s.slot(p.slot))
+	s.prefetchEntry(s.slot(p.slot), &c.lines)
 }
 
 // Next fills r with the next peer, and reports whether the table has it. If not, r has the address and nothing else. There must be a next one.
 func (c *Cursor) Next(r *Record) bool {
 	i := c.next
 	c.next++
-	if n := i + homeAhead; n < len(c.as) {
-		c.askHome(n)
-	}
-	if n := i + slotAhead; n < len(c.as) {
-		c.askSlot(n)
-	}
-	if n := i + stepAhead; n < len(c.as) {
-		c.askEntry(n)
+	if i%group == 0 {
+		c.ask(i)
 	}
 	a, p := c.as[i], c.spot(i)
 	s := p.seg

@@ -148,7 +148,7 @@ func (t *Table) held(born uint64) bool { return born < t.epoch && t.active.Load(
 
 // save saves the page of slot i of s, if a Frozen may want it. The writer calls it before any change of the slot.
 func (t *Table) save(s *segment, i uint32) {
-	if !t.held(s.born) {
+	if t.active.Load() == 0 || s.born >= t.epoch { // not held, but a segment's line is not read for it
 		return
 	}
 	set := s.saves.Load()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 
+	"github.com/rootd/rootd/packetpath/prefetch"
 	"github.com/rootd/rootd/packetpath/vl1"
 )
 
@@ -166,9 +167,6 @@ func (t *Table) newHalves(s *segment) (low, high *segment, err error) {
 	return low, high, nil
 }
 
-// lookAhead is how many slots before its turn the entry of a slot is asked for.
-const lookAhead = 12
-
 // copyInto adds every live peer of s to that half of its range that its hash belongs to.
 func (t *Table) copyInto(s, low, high *segment) error {
 	var w words
@@ -179,10 +177,14 @@ func (t *Table) copyInto(s, low, high *segment) error {
 		}
 		return low
 	}
+	var lines prefetch.Lines
 	t.late = t.late[:0]
 	for i := range s.slots {
-		if j := i + lookAhead; j < s.slots {
-			s.prefetchEntry(s.slot(j))
+		if i%group == 0 { // segments have whole groups
+			for j := range uint32(group) {
+				s.prefetchEntry(s.slot(after(i, group+j, s.slots)), &lines)
+			}
+			lines.Fetch()
 		}
 		sl := s.slot(i)
 		sl.load(&w)

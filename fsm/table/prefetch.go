@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"unsafe"
 
+	"github.com/rootd/rootd/packetpath/prefetch"
 	"github.com/rootd/rootd/packetpath/vl1"
 )
 
@@ -11,26 +12,29 @@ import (
 // that follow do not wait one after the other. It is a hint: it has no result.
 func (t *Table) Prefetch(as []vl1.Address) {
 	d := t.dir.Load()
+	var lines prefetch.Lines
 	for _, a := range as {
-		d.prefetchHome(Hash(a))
+		d.prefetchHome(Hash(a), &lines)
 	}
+	lines.Fetch()
 	for _, a := range as {
-		d.prefetchHops(Hash(a), a)
+		d.prefetchHops(Hash(a), a, &lines)
 	}
+	lines.Fetch()
 	runtime.KeepAlive(d)
 }
 
 // prefetchHome asks for the memory where a peer should be.
-func (d *directory) prefetchHome(h uint64) {
+func (d *directory) prefetchHome(h uint64, lines *prefetch.Lines) {
 	l := d.lane(h)
 	shape := l.shape.Load()
 	if slots := laneSlots(shape); slots != 0 {
-		prefetch(unsafe.Pointer(l.hot.slot(home(h, laneDepth(shape), slots))))
+		lines.Add(unsafe.Pointer(l.hot.slot(home(h, laneDepth(shape), slots))))
 	}
 }
 
 // prefetchHops waits for that, and asks for where the peer may be otherwise.
-func (d *directory) prefetchHops(h uint64, a vl1.Address) {
+func (d *directory) prefetchHops(h uint64, a vl1.Address, lines *prefetch.Lines) {
 	l := d.lane(h)
 	shape := l.shape.Load()
 	slots := laneSlots(shape)
@@ -45,24 +49,24 @@ func (d *directory) prefetchHops(h uint64, a vl1.Address) {
 	for near := hopsOf(w0); near.near(); {
 		var n uint32
 		n, near = near.first()
-		prefetch(unsafe.Pointer(l.hot.slot(after(at, n, slots))))
+		lines.Add(unsafe.Pointer(l.hot.slot(after(at, n, slots))))
 	}
 }
 
 // prefetchNext asks for where the next entry comes.
-func (s *segment) prefetchNext() {
+func (s *segment) prefetchNext(lines *prefetch.Lines) {
 	if b := s.cold[s.used/blockUnits].Load(); b != nil {
-		prefetch(unsafe.Pointer(b.word(uint32(s.used) % blockUnits * unitWords)))
+		lines.Add(unsafe.Pointer(b.word(uint32(s.used) % blockUnits * unitWords)))
 	}
 }
 
 // prefetchEntry asks for the entry of a slot.
-func (s *segment) prefetchEntry(sl *slot) {
+func (s *segment) prefetchEntry(sl *slot, lines *prefetch.Lines) {
 	p := placement(sl[5].Load())
 	if b, at := s.entryAt(p); b != nil {
-		prefetch(unsafe.Pointer(b.word(at)))
+		lines.Add(unsafe.Pointer(b.word(at)))
 		if p&longEntry != 0 || at%slotWords != 0 { // else it is one line
-			prefetch(unsafe.Pointer(b.word(at + p.words() - 1)))
+			lines.Add(unsafe.Pointer(b.word(at + p.words() - 1)))
 		}
 	}
 }
