@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"runtime"
 	"testing"
 
 	"github.com/rootd/rootd/packetpath/udp"
@@ -21,7 +22,7 @@ func crowd(b *bench, n int) []udp.Message {
 	}
 	peers := make([]peer, n)
 	for i := range peers {
-		p := peer{vl1.Address(rng.Uint64() >> 24), origin{addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 9993)}}
+		p := peer{vl1.Address(uint64(i+1) * 0x9e3779b97f4a7c15 << 24 >> 24), origin{addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 9993)}}
 		s := r.sessions.insert(&session{id: vl1.Identity{Address: p.addr}})
 		at, _ := s.heardFrom(p.from, 1, b.w.now)
 		at.echoID.Store(7)
@@ -82,4 +83,17 @@ func BenchmarkVisit(b *testing.B) {
 		shard = (shard + 1) % sessionShards
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/(peers/sessionShards), "ns/visit")
+}
+
+// What a turn of the collector costs for each session.
+func BenchmarkCollect(b *testing.B) {
+	const peers = 900_000 // of a million that a member takes
+	l := newBench(b)
+	crowd(l, peers)
+	b.ReportAllocs()
+	for b.Loop() {
+		runtime.GC()
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/peers, "ns/session")
+	runtime.KeepAlive(l)
 }
