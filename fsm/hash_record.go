@@ -11,26 +11,17 @@ import (
 // The hash of a record is a sum too: of the hash of its address and its key, and of one for each other word of it, as the table has them. So a
 // change of a peer costs two hashes for each word that changes, however many there are, and none of its key.
 
-func (s *sum) add(r *table.Record) {
-	var w table.Words
-	r.Words(&w)
-	s.plus(hashIdentity(r.Address, &r.Key))
-	s.replace(r.Address, &table.Words{}, &w)
-}
+func (s *sum) add(r *table.Record) { s.plus(hashRecord(r)) }
 
-func (s *sum) remove(r *table.Record) {
-	var w table.Words
-	r.Words(&w)
-	s.minus(hashIdentity(r.Address, &r.Key))
-	s.replace(r.Address, &w, &table.Words{})
-}
+func (s *sum) remove(r *table.Record) { s.minus(hashRecord(r)) }
 
 // addEncoded adds a record that readRecord took.
 func (s *sum) addEncoded(b *[recordSize]byte) {
 	var w table.Words
 	encodedWords(b, &w)
-	s.plus(hashIdentity(vl1.AddressFrom(b[:]), (*vl1.PublicKey)(b[vl1.AddressLen:])))
-	s.replace(vl1.AddressFrom(b[:]), &table.Words{}, &w)
+	x, y := hashIdentity(b)
+	p, q := hashWords(vl1.AddressFrom(b[:]), &w)
+	s.plus(x+p, y+q)
 }
 
 // replace makes the other words of a peer's record those of is.
@@ -48,17 +39,36 @@ func (s *sum) replace(a vl1.Address, was, is *table.Words) {
 	}
 }
 
-// hashIdentity hashes the address (5 bytes) and the key (64), padded with zeroes to five blocks: see hashBlocks.
-func hashIdentity(a vl1.Address, key *vl1.PublicKey) (uint64, uint64) {
-	var k [8]uint64
-	for i := range k {
-		k[i] = binary.BigEndian.Uint64(key[8*i:])
+func hashRecord(r *table.Record) (uint64, uint64) {
+	var b [recordSize]byte
+	r.Address.Append(b[:0])
+	copy(b[vl1.AddressLen:], r.Key[:])
+	var w table.Words
+	r.Words(&w)
+	x, y := hashIdentity(&b)
+	p, q := hashWords(r.Address, &w)
+	return x + p, y + q
+}
+
+// hashIdentity hashes address (5 bytes) and key (64) at the beginning of an encoded record, padded with zeroes to five blocks: see hashBlocks.
+func hashIdentity(b *[recordSize]byte) (uint64, uint64) {
+	u64 := func(at int) uint64 { return binary.BigEndian.Uint64(b[at:]) }
+	x, y := hashBlock(hashA, hashC, u64(0), u64(8))
+	x, y = hashBlock(x, y, u64(16), u64(24))
+	x, y = hashBlock(x, y, u64(32), u64(40))
+	x, y = hashBlock(x, y, u64(48), u64(56))
+	return hashEnd(hashBlock(x, y, u64(61)<<24, 0))
+}
+
+// hashWords is the sum over the words that are not zero.
+func hashWords(a vl1.Address, w *table.Words) (x, y uint64) {
+	for i := 1; i < len(w); i++ {
+		if w[i] != 0 {
+			p, q := hashWord(a, i, w[i])
+			x, y = x+p, y+q
+		}
 	}
-	x, y := hashBlock(hashA, hashC, uint64(a)<<24|k[0]>>40, k[0]<<24|k[1]>>40)
-	x, y = hashBlock(x, y, k[1]<<24|k[2]>>40, k[2]<<24|k[3]>>40)
-	x, y = hashBlock(x, y, k[3]<<24|k[4]>>40, k[4]<<24|k[5]>>40)
-	x, y = hashBlock(x, y, k[5]<<24|k[6]>>40, k[6]<<24|k[7]>>40)
-	return hashEnd(hashBlock(x, y, k[7]<<24, 0))
+	return x, y
 }
 
 // hashWord hashes word i of a peer's record, which is not zero: with p and q, the halves of (address * 256 + i ^ A) * (word ^ B), it is
