@@ -191,6 +191,37 @@ func TestPeersOfADeadMemberAreRescued(t *testing.T) {
 	}
 }
 
+// The pins of a client with several sockets all go to one of them: clients give a path that a redirect came on two more than it had, and one
+// of another socket has nothing yet.
+func TestPinsGoToOneSocket(t *testing.T) {
+	inCluster(t, 3, nil, func(l *lab) {
+		other := l.rescuers()
+		c := l.clientAt(0, 1, "192.0.2.7:40000").attach()
+		l.lose(1)
+		p, _ := c.relayed(other, time.Second)
+		to := c.push(p)
+		for _, n := range l.nodes[1:] {
+			if to == n.v4 {
+				c.at = n
+			}
+		}
+		c.hello(nil)
+		for p = c.next(); p != nil && p.Verb() != vl1.VerbPushDirectPaths; p = c.next() {
+		}
+		c.push(p)
+		second := c.from("192.0.2.7:40001").attach()
+		pins := 1
+		for p = c.next(); p != nil; p = c.next() {
+			if p.Verb() == vl1.VerbPushDirectPaths {
+				pins++
+			}
+		}
+		if p = second.next(); p != nil || pins != fsm.RescuePins {
+			t.Errorf("%d pins, and to the second socket: %v", pins, p)
+		}
+	})
+}
+
 func TestRescueGivesUp(t *testing.T) {
 	inCluster(t, 3, nil, func(l *lab) {
 		other := l.rescuers()
