@@ -33,7 +33,7 @@ const (
 	rescueScan   = 20_000    // records between two looks at the clock
 	rescueGiveUp = 600_000   // ms after the first push
 	rescueShown  = 3_600_000 // ms for which a death is reported
-	pinAgain     = 1_000     // ms between two redirects of a member to itself
+	pinAgain     = 200       // ms between two redirects of a member to itself: until the last one the peer may prefer a dead path
 	settleFor    = 5_000     // ms that the log may take to show a peer that has come
 	heardHere    = 20_000    // ms for which a NAT that let a peer's packet out lets ours in
 	gateReopens  = 36_000    // ms after the last push; the client says 30 s

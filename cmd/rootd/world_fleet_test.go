@@ -124,12 +124,13 @@ type loss struct {
 	visitors []*visitor // that used them
 	others   []*visitor
 	back     map[*visitor]time.Duration
-	fell     map[*visitor]bool // was back, and used a dead member again
+	fell     map[*visitor]time.Duration // was back, and used a dead member again: for how long at most without a break
+	since    map[*visitor]time.Time     // it uses a dead member again
 }
 
 // lose notes who uses the members, and calls what happens to them.
 func (f *fleet) lose(happens func(*host), hosts ...*host) *loss {
-	l := &loss{f: f, back: map[*visitor]time.Duration{}, fell: map[*visitor]bool{}}
+	l := &loss{f: f, back: map[*visitor]time.Duration{}, fell: map[*visitor]time.Duration{}, since: map[*visitor]time.Time{}}
 	for _, g := range f.visitors {
 		if h, _ := g.uses(f.world); slices.Contains(hosts, h) {
 			l.visitors = append(l.visitors, g)
@@ -152,10 +153,17 @@ func (l *loss) watch(d time.Duration, all bool) {
 			switch is := g.served(l.f.world, l.at); {
 			case is && !was:
 				l.back[g] = time.Since(l.at)
-			case !is && was:
-				if h, _ := g.uses(l.f.world); h != nil && h.running() == nil {
-					l.fell[g] = true
+			case is:
+				delete(l.since, g)
+			case was:
+				if h, _ := g.uses(l.f.world); h == nil || h.running() != nil {
+					delete(l.since, g)
+					continue
 				}
+				if l.since[g].IsZero() {
+					l.since[g] = time.Now()
+				}
+				l.fell[g] = max(l.fell[g], time.Since(l.since[g]))
 			}
 		}
 	}
