@@ -146,13 +146,13 @@ func readEpoch(r *reader) (e Epoch) {
 // Contents returns the hash of what a restore brings back whatever the machines: all peers, the root, the cluster's ID and
 // name, the settings, and which planet it is. It is SHA-256 over
 //
-//	16  "rootd contents 1"
+//	16  "rootd contents 2"
 //	16  sum over all peers, then 8: number of peers
 //	..  cluster ID (16), address (5) and key (64) of the root, text: name
 //	72  ID of the planet (8) and the key that signs it (64); zero: none
 //	2   number of settings that were set, then for each: text: key, text: value
 func (s *State) Contents() Hash {
-	b := s.sum.append([]byte("rootd contents 1"))
+	b := s.sum.append([]byte("rootd contents 2"))
 	b = binary.BigEndian.AppendUint64(b, uint64(s.Peers))
 	b = append(b, s.Cluster.ID[:]...)
 	b = append(s.Cluster.Root.Address.Append(b), s.Cluster.Root.Key[:]...)

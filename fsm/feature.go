@@ -68,6 +68,15 @@ func settingLevel(key string) uint16 {
 // Feature returns the feature level that the cluster uses.
 func (s *State) Feature() uint16 { return uint16(s.Settings.FeatureLevel) }
 
+// format is the version of the snapshots that are written of the state: the latest that every software reads which understands the level
+// in use. Until that is raised, any member may be of the version before, or go back to it.
+func (s *State) format() uint16 {
+	if s.Feature() < 2 {
+		return hashesFrom - 1
+	}
+	return snapshotVersion
+}
+
 // Understood returns the highest feature level that every member understands, and a member that understands no more, nil
 // if none says what it understands.
 func (s *State) Understood() (level uint16, by *Member) {

@@ -96,7 +96,8 @@ func encodedWords(b *[recordSize]byte, w *table.Words) {
 	w[10] = u32(h+20)<<32 | uint64(b[h+14])<<24 | uint64(b[h+8])<<16 | uint64(b[h+11])<<8 | uint64(b[h+15])
 }
 
-// hashesFrom is the version of the snapshot since which a record's hash is that sum.
+// hashesFrom is the version of the snapshot since which a record's hash is that sum. The one before is otherwise the same, and still
+// written: see State.format.
 const hashesFrom = 4
 
 // hashEncodedOnce hashes a record as it was before: its first 123 bytes, padded with zeroes to eight blocks, and, unless they are all

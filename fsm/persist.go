@@ -15,7 +15,7 @@ import (
 //
 //	offset size
 //	0      8    "rootdfsm"
-//	8      2    version of the format: 4; 1 to 3 are still read
+//	8      2    version of the format: 4, or 3 below feature level 2; 1 to 3 are still read
 //	10     8    index of the last entry applied
 //	18     8    number of peers
 //	26     4    CRC-32C of all bytes before it
@@ -32,7 +32,7 @@ import (
 // appendMeta. The payload of 'E' is the number of peers (8) and the state hash (32): what was read must have it.
 const (
 	snapshotMagic   = "rootdfsm"
-	snapshotVersion = 4
+	snapshotVersion = 4 // the latest
 	snapshotHeader  = 30
 
 	blockMeta  = 'M'
@@ -88,6 +88,28 @@ func (s *Frozen) Size() int64 { return int64(s.state.Peers)*recordSize + 1<<10 }
 // State returns what is frozen, peers apart: only their number is.
 func (s *Frozen) State() *State { return &s.state }
 
+// Format returns the version of the format in which Write writes it: by the feature level that the cluster uses.
+func (s *Frozen) Format() int { return int(s.state.format()) }
+
+// Hash returns the state hash that Write puts at the end. In an older format it takes a look at every peer.
+func (s *Frozen) Hash() Hash {
+	v := s.state.format()
+	if v >= hashesFrom {
+		return s.state.hash(v, &s.state.sum)
+	}
+	var once sum
+	b, n := make([]byte, 0, recordSize), 0
+	s.peers.Range(func(r *table.Record) bool {
+		b = appendRecord(b[:0], r)
+		once.plus(hashEncodedOnce(b))
+		if n++; n%yieldRecords == 0 {
+			runtime.Gosched()
+		}
+		return true
+	})
+	return s.state.hash(v, &once)
+}
+
 // Release implements [raft.FSMSnapshot].
 func (s *Frozen) Release() { s.peers.Release() }
 
@@ -103,14 +125,15 @@ func (s *Frozen) Persist(sink raft.SnapshotSink) error {
 // Write writes the snapshot, for [FSM.Restore] and [NewReader]. It runs beside Apply.
 func (s *Frozen) Write(w io.Writer) error {
 	b := append(make([]byte, 0, snapshotHeader), snapshotMagic...)
-	b = binary.BigEndian.AppendUint16(b, snapshotVersion)
+	version := s.state.format()
+	b = binary.BigEndian.AppendUint16(b, version)
 	b = binary.BigEndian.AppendUint64(b, s.state.Index)
 	b = binary.BigEndian.AppendUint64(b, uint64(s.state.Peers))
 	b = binary.BigEndian.AppendUint32(b, crc(b))
 	if _, err := w.Write(b); err != nil {
 		return err
 	}
-	buf := appendMeta(startBlock(nil, blockMeta), &s.state, snapshotVersion)
+	buf := appendMeta(startBlock(nil, blockMeta), &s.state, version)
 	if err := endBlock(w, buf); err != nil {
 		return err
 	}
@@ -119,8 +142,15 @@ func (s *Frozen) Write(w io.Writer) error {
 	}
 	buf, n := startBlock(make([]byte, 0, blockHeader+blockRecords*recordSize+blockTrailer), blockPeers), 0
 	var err error
+	all := s.state.sum
+	if version < hashesFrom {
+		all = sum{}
+	}
 	s.peers.Range(func(r *table.Record) bool {
 		buf = appendRecord(buf, r)
+		if version < hashesFrom {
+			all.plus(hashEncodedOnce(buf[len(buf)-recordSize:]))
+		}
 		if n++; n%yieldRecords == 0 {
 			runtime.Gosched()
 		}
@@ -140,7 +170,7 @@ func (s *Frozen) Write(w io.Writer) error {
 			return err
 		}
 	}
-	hash := s.state.Hash()
+	hash := s.state.hash(version, &all)
 	buf = binary.BigEndian.AppendUint64(startBlock(buf[:0], blockEnd), uint64(n))
 	return endBlock(w, append(buf, hash[:]...))
 }

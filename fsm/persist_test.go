@@ -75,7 +75,7 @@ func TestDamagedSnapshotIsRefused(t *testing.T) {
 	refused("bytes after the end", append(bytes.Clone(good), 0), fsm.ErrDamaged)
 
 	newer := bytes.Clone(good)
-	newer[9]++
+	newer[9] = 5
 	binary.BigEndian.PutUint32(newer[26:], checksum(newer[:26]))
 	refused("newer version", newer, fsm.ErrTooNew)
 
@@ -150,7 +150,8 @@ func TestVersion1(t *testing.T) {
 	damaged(t, snap)
 }
 
-// A snapshot of version 3, of the state that today's machine has after the same commands, is read although records were hashed otherwise.
+// A snapshot of version 3, of the state that today's machine has after the same commands, is read although records were hashed otherwise,
+// and written, byte by byte, until the cluster uses the level that has another.
 func TestVersion3(t *testing.T) {
 	snap, err := os.ReadFile("testdata/snapshot-v3.bin")
 	if err != nil {
@@ -178,6 +179,39 @@ func TestVersion3(t *testing.T) {
 		t.Errorf("version %d, hash %s, want %s", rd.Format(), got, want)
 	}
 	damaged(t, snap)
+
+	hash := func(m *fsm.FSM) string {
+		f, err := m.Freeze()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Release()
+		return f.Hash().String()
+	}
+	if again := snapshotOf(t, restored); !bytes.Equal(again, snap) || formatOf(t, restored) != 3 || hash(restored) != want {
+		t.Errorf("version %d, hash %s: written otherwise", formatOf(t, restored), hash(restored))
+	}
+	m.must(&fsm.MemberUp{ID: 1, Name: "m1", Feature: 2})
+	for id := table.MemberID(2); id <= 3; id++ {
+		j := join(id)
+		m.must(&fsm.MemberUp{ID: id, Name: j.Name, Address: j.Address, Endpoints: j.Endpoints, KeyHash: j.KeyHash, Feature: 2})
+	}
+	m.must(&fsm.Set{Key: "feature_level", Value: "2"})
+	if b := snapshotOf(t, m.FSM); b[9] != 4 || formatOf(t, m.FSM) != 4 || hash(m.FSM) != m.Hash().String() {
+		t.Errorf("version %d, hash %s with level 2", b[9], hash(m.FSM))
+	} else if err := restore(restored, b); err != nil || restored.Hash() != m.Hash() {
+		t.Errorf("%v: hash %s, want %s", err, restored.Hash(), m.Hash())
+	}
+}
+
+func formatOf(t *testing.T, m *fsm.FSM) int {
+	t.Helper()
+	f, err := m.Freeze()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Release()
+	return f.Format()
 }
 
 // damaged checks that damage of a snapshot is found.
@@ -211,7 +245,7 @@ func FuzzRestore(f *testing.F) {
 			binary.BigEndian.PutUint32(b[26:], checksum(b[:26]))
 		}
 		m := newFSM(t)
-		if err := restore(m, b); err == nil && b[9] == fsm.StateFormat && !bytes.Equal(snapshotOf(t, m), b) {
+		if err := restore(m, b); err == nil && int(b[9]) == formatOf(t, m) && !bytes.Equal(snapshotOf(t, m), b) {
 			t.Error("two snapshots of one state")
 		}
 	})

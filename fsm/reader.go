@@ -7,9 +7,6 @@ import (
 	"github.com/rootd/rootd/fsm/table"
 )
 
-// StateFormat is the version of the snapshots that this binary writes. It reads that and all before.
-const StateFormat = snapshotVersion
-
 // Reader reads a snapshot in one pass, without a peer table: to look at it, check it, compare it. Memory is bounded by
 // one block. For one goroutine.
 type Reader struct {
@@ -42,7 +39,7 @@ func (r *Reader) Format() int { return int(r.sr.version) }
 // Len returns the number of peers that the snapshot announces.
 func (r *Reader) Len() int { return r.peers }
 
-// Hash returns the hash of the state as members compute it that write snapshots of this version: see [Frozen.State].
+// Hash returns the hash of the state in this version: see [Frozen.Hash].
 func (r *Reader) Hash() Hash { return r.sr.hash(&r.s) }
 
 // Peers calls yield for each peer, in the order of [table.Hash] if it was written by [Frozen.Write], and stops when yield

@@ -25,11 +25,11 @@ func newIdentity(t testing.TB) *age.X25519Identity {
 	return id
 }
 
-// What was written comes back: the state to the byte, what is said of it, the secrets.
+// What was written comes back: the state to the byte, what is said of it, the secrets. Also in the format of the version before.
 func TestRoundTrip(t *testing.T) {
 	defer goleak.VerifyNone(t)
-	for _, peers := range []int{0, 1, 35_000} { // the last one takes several chunks
-		c := newCluster(t, peers)
+	for peers, level := range map[int]string{0: "1", 1: "2", 35_000: "2", 35_001: "1"} { // the last ones take several chunks
+		c := newClusterAt(t, level, peers)
 		b, key := c.sealed()
 		if got, want := restored(t, b).Hash(), c.Hash(); got != want {
 			t.Errorf("%d peers: state hash %s, want %s", peers, got, want)
@@ -38,7 +38,9 @@ func TestRoundTrip(t *testing.T) {
 		if err := a.Verify(); err != nil {
 			t.Fatal(err)
 		}
-		want := c.meta(c.View().State())
+		f := c.freeze()
+		want := c.meta(f)
+		f.Release()
 		got := *a.Meta()
 		if got.Secrets.Seal != snapshot.SealRecipients || got.Secrets.Identity != c.secrets.Identity.Address.String() {
 			t.Errorf("secrets %+v", got.Secrets)
@@ -235,7 +237,7 @@ func TestWriteFails(t *testing.T) {
 	whole := int64(len(c.archive(c.secrets, snapshot.Seal{})))
 	for left := int64(0); left < whole; left += whole/4 + 1 {
 		var out bytes.Buffer
-		_, err := snapshot.Write(&limited{w: &out, left: left, err: errFull}, c.meta(f.State()), f.Write, c.secrets, snapshot.Seal{})
+		_, err := snapshot.Write(&limited{w: &out, left: left, err: errFull}, c.meta(f), f.Write, c.secrets, snapshot.Seal{})
 		if !errors.Is(err, errFull) {
 			t.Fatalf("full after %d bytes: %v", left, err)
 		}
@@ -244,7 +246,7 @@ func TestWriteFails(t *testing.T) {
 		}
 		state := func(w io.Writer) error { return f.Write(&limited{w: w, left: left, err: errBroken}) }
 		out.Reset()
-		if _, err = snapshot.Write(&out, c.meta(f.State()), state, c.secrets, snapshot.Seal{}); !errors.Is(err, errBroken) {
+		if _, err = snapshot.Write(&out, c.meta(f), state, c.secrets, snapshot.Seal{}); !errors.Is(err, errBroken) {
 			t.Fatalf("state breaks off after %d bytes: %v", left, err)
 		}
 		if err := check(out.Bytes()); err == nil {
@@ -252,7 +254,7 @@ func TestWriteFails(t *testing.T) {
 		}
 	}
 	nothing := func(io.Writer) error { return nil }
-	if _, err := snapshot.Write(io.Discard, c.meta(f.State()), nothing, c.secrets, snapshot.Seal{}); err == nil {
+	if _, err := snapshot.Write(io.Discard, c.meta(f), nothing, c.secrets, snapshot.Seal{}); err == nil {
 		t.Error("an archive without a state was made")
 	}
 }
@@ -294,7 +296,7 @@ func TestWritesWhatWasFrozen(t *testing.T) {
 			return w.Write(p)
 		}))
 	}
-	if _, err := snapshot.Write(&b, c.meta(f.State()), state, c.secrets, snapshot.Seal{}); err != nil {
+	if _, err := snapshot.Write(&b, c.meta(f), state, c.secrets, snapshot.Seal{}); err != nil {
 		t.Fatal(err)
 	}
 	if got := restored(t, b.Bytes()).Hash(); got != want || c.Hash() == want {

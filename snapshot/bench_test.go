@@ -28,7 +28,7 @@ func BenchmarkArchive(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer f.Release()
-	m := c.meta(f.State())
+	m := c.meta(f)
 	b.Run("state", func(b *testing.B) { // the floor: the stream without an archive around it
 		b.SetBytes(f.Size())
 		for b.Loop() {

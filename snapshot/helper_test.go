@@ -31,6 +31,12 @@ type cluster struct {
 // newCluster returns a cluster with a planet, settings and that many peers.
 func newCluster(t testing.TB, peers int) *cluster {
 	t.Helper()
+	return newClusterAt(t, "2", peers)
+}
+
+// newClusterAt returns one that uses a feature level.
+func newClusterAt(t testing.TB, level string, peers int) *cluster {
+	t.Helper()
 	f, err := fsm.New(fsm.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -43,7 +49,7 @@ func newCluster(t testing.TB, peers int) *cluster {
 	c.do(&fsm.Bootstrap{ID: [16]byte{7}, Name: "alice", Root: self, Created: began})
 	c.do(&fsm.MemberUp{ID: 1, Name: "ams", Version: "0.1", Endpoints: w.Roots[0].Endpoints})
 	c.do(&fsm.PublishPlanet{World: w.AppendBinary(nil)})
-	c.do(&fsm.Set{Key: "peer_expiry", Value: "48h"})
+	c.do(&fsm.SetMany{Settings: []fsm.KeyValue{{Key: "feature_level", Value: level}, {Key: "peer_expiry", Value: "48h"}}})
 	c.addPeers(1, peers)
 	return c
 }
@@ -106,22 +112,28 @@ func change(i int) fsm.Change {
 }
 
 // meta returns the metadata of the present state.
-func (c *cluster) meta(st *fsm.State) snapshot.Meta {
-	m := snapshot.Describe(st)
+func (c *cluster) meta(f *fsm.Frozen) snapshot.Meta {
+	m := snapshot.Describe(f)
 	m.Software, m.Member, m.Term, m.Created = "0.3.0", "ams", 4, time.UnixMilli(began)
 	return m
 }
 
-// archive returns an archive of the present state.
-func (c *cluster) archive(s snapshot.Secrets, seal snapshot.Seal) []byte {
+func (c *cluster) freeze() *fsm.Frozen {
 	c.t.Helper()
 	f, err := c.Freeze()
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	return f
+}
+
+// archive returns an archive of the present state.
+func (c *cluster) archive(s snapshot.Secrets, seal snapshot.Seal) []byte {
+	c.t.Helper()
+	f := c.freeze()
 	defer f.Release()
 	var b bytes.Buffer
-	w, err := snapshot.Write(&b, c.meta(f.State()), f.Write, s, seal)
+	w, err := snapshot.Write(&b, c.meta(f), f.Write, s, seal)
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -28,7 +28,7 @@ type Meta struct {
 	Term        uint64    `json:"term"`
 	Time        time.Time `json:"time"`         // of the cluster at Index
 	StateFormat int       `json:"state_format"` // version of the stream in state/
-	StateHash   string    `json:"state_hash"`   // 64 hexadecimal digits, as members compare it
+	StateHash   string    `json:"state_hash"`   // 64 hexadecimal digits, at the end of the stream
 	Counts      Counts    `json:"counts"`
 	Planet      *Planet   `json:"planet"` // nil: none is published
 
@@ -96,15 +96,23 @@ func KeyFingerprint(k vl1.PublicKey) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Describe fills in what a state says of itself. The caller adds who, when and in which term.
-func Describe(st *fsm.State) Meta {
+// Describe fills in what a state says of itself. The caller adds who, when and in which term. While the cluster writes an older format than
+// the latest, it reads all peers.
+func Describe(f *fsm.Frozen) Meta {
+	m := describe(f.State())
+	m.StateFormat, m.StateHash = f.Format(), f.Hash().String()
+	return m
+}
+
+// describe is Describe without what depends on the format.
+func describe(st *fsm.State) Meta {
 	c := &st.Cluster
 	m := Meta{
 		Format: Format,
 		Cluster: Cluster{
 			ID: hex.EncodeToString(c.ID[:]), Name: c.Name, Epoch: c.Epoch.String(), Created: time.UnixMilli(c.Created).UTC(), Root: c.Root.String(),
 		},
-		Index: st.Index, Time: time.UnixMilli(st.Time).UTC(), StateFormat: fsm.StateFormat, StateHash: st.Hash().String(),
+		Index: st.Index, Time: time.UnixMilli(st.Time).UTC(),
 		Counts: Counts{
 			Peers: st.Peers, Members: len(st.Members), Removed: len(st.Removed), Tokens: len(st.Tokens),
 			Settings: len(st.Settings.Explicit()),

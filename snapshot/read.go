@@ -214,7 +214,7 @@ func (a *Archive) Peers(state func(*fsm.State) error, yield func(*table.Record) 
 		return a.StateError(err)
 	}
 	m, st := a.meta, r.State()
-	said := Describe(st)
+	said := describe(st)
 	switch {
 	case said.Cluster.ID != m.Cluster.ID, said.Cluster.Root != m.Cluster.Root, said.Index != m.Index, said.Counts != m.Counts,
 		r.Hash().String() != m.StateHash, r.Format() != m.StateFormat:

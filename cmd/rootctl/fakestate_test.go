@@ -90,7 +90,7 @@ func (s *fakeMember) Snapshot(_ context.Context, stale bool, w io.Writer) error 
 		return err
 	}
 	defer f.Release()
-	m := snapshot.Describe(f.State())
+	m := snapshot.Describe(f)
 	m.Software, m.Member, m.Term, m.Stale = "1.2.3", "m1", 2, stale
 	text, err := json.Marshal(m)
 	if err != nil {

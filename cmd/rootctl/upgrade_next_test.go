@@ -149,32 +149,32 @@ func TestNextVersion(t *testing.T) {
 
 	h.must(0, "upgrade: 4 members", "upgrade", "--fleet", fleet, "--yes", "--save", "")
 	h.equal("not finalized")
-	h.must(1, "needs 2, the cluster uses 1", at(0, "config", "set", "last_note", "5")...)
-	h.must(0, "feature level 1 -> 2", at(0, "upgrade", "finalize")...)
+	h.must(1, "needs 3, the cluster uses 2", at(0, "config", "set", "last_note", "5")...)
+	h.must(0, "feature level 2 -> 3", at(0, "upgrade", "finalize")...)
 	n := h.notes(h.notes(0) + 2)
 	h.equal("finalized")
 	h.must(0, "", at(0, "config", "set", "last_note", strconv.Itoa(n+1000))...)
 	h.notes(n + 1000)
 	h.must(1, "the older version cannot serve it any more", "upgrade", "--fleet", fleet, "--yes", "--rollback", "--save", "")
-	h.must(1, "cannot be lowered", at(0, "config", "set", "feature_level", "1")...)
+	h.must(1, "cannot be lowered", at(0, "config", "set", "feature_level", "2")...)
 	h.older(at, nextctl)
 }
 
 // mixed is a cluster whose member m2 alone is of the next version.
 func (h *hands) mixed(at func(int, ...string) []string, nextctl string) {
 	h.Helper()
-	h.must(0, "next     2", at(0, "upgrade", "status")...)
+	h.must(0, "next     3", at(0, "upgrade", "status")...)
 	for i := range h.members { // the old ones do not know it, the new one knows better
 		why := `there is no setting "last_note"`
 		if i == 1 {
-			why = "setting last_note needs 2, the cluster uses 1: rootctl upgrade finalize"
+			why = "setting last_note needs 3, the cluster uses 2: rootctl upgrade finalize"
 		}
 		h.must(1, why, at(i, "config", "set", "last_note", "5")...)
-		h.must(1, "understands 1, not 2: upgrade it, or remove it", at(i, "config", "set", "feature_level", "2")...)
+		h.must(1, "understands 2, not 3: upgrade it, or remove it", at(i, "config", "set", "feature_level", "3")...)
 		h.must(0, "the highest that all members understand", at(i, "upgrade", "finalize")...)
 	}
 	h.leads("m2")
-	if err := h.members[1].Process().WaitOutput(h.ctx, "a note entry needs 2, the cluster uses 1: rootctl upgrade finalize"); err != nil {
+	if err := h.members[1].Process().WaitOutput(h.ctx, "a note entry needs 3, the cluster uses 2: rootctl upgrade finalize"); err != nil {
 		h.Error(err)
 	}
 	h.must(0, "", at(0, "config", "set", "keep_alive", "5h")...)
@@ -222,7 +222,7 @@ func (h *hands) compacted(index uint64) *procs.Member {
 // and no such machine is let in.
 func (h *hands) older(at func(int, ...string) []string, nextctl string) {
 	h.Helper()
-	archive := filepath.Join(h.dir, "level2.rootd")
+	archive := filepath.Join(h.dir, "level3.rootd")
 	if out, err := exec.CommandContext(h.ctx, nextctl, at(0, "snapshot", "save", archive, "--no-secrets")...).CombinedOutput(); err != nil {
 		h.Fatalf("%v: %s", err, out)
 	}
@@ -255,7 +255,7 @@ func (h *hands) older(at func(int, ...string) []string, nextctl string) {
 	}
 	h.equal("restored")
 	refuses(h.compacted(before.Raft.AppliedIndex))
-	if out, err := h.join(h.machine("m5"), h.token()); err == nil || !strings.Contains(out.String(), "it knows feature level 1, the cluster uses 2") {
+	if out, err := h.join(h.machine("m5"), h.token()); err == nil || !strings.Contains(out.String(), "it knows feature level 2, the cluster uses 3") {
 		h.Errorf("an older machine joins: %v\n%s", err, out)
 	}
 	h.equal("in the end")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/rootd/rootd/cmd/internal/build"
@@ -53,6 +54,11 @@ func (m *member) announceOnce(ctx context.Context) error {
 	if !state.Cluster.Bootstrapped() {
 		b := &fsm.Bootstrap{ID: m.dir.Meta.ClusterID(), Name: m.dir.Meta.ClusterLabel(), Root: m.dir.Identity.Identity, Created: time.Now().UnixMilli()}
 		if _, err := m.propose(ctx, b); err != nil {
+			return err
+		}
+	}
+	if len(state.Members) == 0 && state.Feature() < build.FeatureLevel { // a new cluster: no older version has been in it
+		if _, err := m.propose(ctx, &fsm.Set{Key: "feature_level", Value: strconv.Itoa(build.FeatureLevel)}); err != nil {
 			return err
 		}
 	}

@@ -113,12 +113,12 @@ func (m *member) backupState(ctx context.Context) (*agent.State, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &agent.State{Meta: m.describe(frozen.State()), Write: frozen.Write, Release: frozen.Release}, nil
+	return &agent.State{Meta: m.describe(frozen), Write: frozen.Write, Release: frozen.Release}, nil
 }
 
 // describe says what is in a state, and whose it is.
-func (m *member) describe(st *fsm.State) snapshot.Meta {
-	meta := snapshot.Describe(st)
+func (m *member) describe(f *fsm.Frozen) snapshot.Meta {
+	meta := snapshot.Describe(f)
 	meta.Software, meta.Member, meta.Term = build.Current().Version, m.name, m.replica.Stats().Term
 	return meta
 }

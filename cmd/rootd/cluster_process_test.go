@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rootd/rootd/cmd/internal/build"
 	"github.com/rootd/rootd/cmd/internal/datadir"
 	"github.com/rootd/rootd/cmd/internal/procs"
 	"github.com/rootd/rootd/packetpath/vl1"
@@ -78,7 +79,7 @@ func joinWith(ctx context.Context, m *procs.Member, name, text string) error {
 	}
 	defer dir.Close()
 	r, err := join.Join(ctx, join.Options{
-		Token: token, Key: dir.Key, Name: name, Address: m.Cluster.String(), Endpoints: []netip.AddrPort{m.UDP}, Version: "test", Feature: 1,
+		Token: token, Key: dir.Key, Name: name, Address: m.Cluster.String(), Endpoints: []netip.AddrPort{m.UDP}, Version: "test", Feature: build.FeatureLevel,
 	})
 	if err != nil {
 		return err

@@ -122,7 +122,7 @@ func enlarge(t *testing.T, from, to string, peers int) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	if _, err := snapshot.Write(file, snapshot.Describe(frozen.State()), frozen.Write, snapshot.Secrets{}, snapshot.Seal{}); err != nil {
+	if _, err := snapshot.Write(file, snapshot.Describe(frozen), frozen.Write, snapshot.Secrets{}, snapshot.Seal{}); err != nil {
 		t.Fatal(err)
 	}
 }

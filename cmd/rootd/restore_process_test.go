@@ -295,7 +295,7 @@ func save(t *testing.T, dir, archive, passphrase string) string {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	meta := snapshot.Describe(frozen.State())
+	meta := snapshot.Describe(frozen)
 	meta.Term, meta.Member = survey.Term, d.Meta.Name
 	if _, err := snapshot.Write(file, meta, frozen.Write, snapshot.Secrets{Identity: d.Identity, Authority: d.Authority, PlanetKey: d.SigningKey}, seal); err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/rootd/rootd/cmd/internal/build"
 	"github.com/rootd/rootd/cmd/internal/datadir"
 	"github.com/rootd/rootd/cmd/internal/procs"
 	"github.com/rootd/rootd/fsm"
@@ -146,7 +147,7 @@ func populate(t *testing.T, m *procs.Member, peers int) {
 	}
 	do(&fsm.Bootstrap{ID: d.Meta.ClusterID(), Name: "m1", Root: d.Identity.Identity, Created: now})
 	do(&fsm.PublishPlanet{World: d.PlanetRaw})
-	do(&fsm.MemberUp{ID: 1, Name: "m1", Endpoints: []netip.AddrPort{m.UDP}, Address: m.Cluster.String(), KeyHash: d.Keys.Credential.Self().KeyHash, Feature: 1})
+	do(&fsm.MemberUp{ID: 1, Name: "m1", Endpoints: []netip.AddrPort{m.UDP}, Address: m.Cluster.String(), KeyHash: d.Keys.Credential.Self().KeyHash, Feature: build.FeatureLevel})
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for i := 0; i < peers; i += fsm.MaxChanges {
 		cs := make(fsm.Changes, min(fsm.MaxChanges, peers-i))

@@ -69,7 +69,7 @@ func (m *member) giveState(ctx context.Context, stale bool, w io.Writer) error {
 		return err
 	}
 	defer frozen.Release()
-	meta := m.describe(frozen.State())
+	meta := m.describe(frozen)
 	meta.Stale = stale && !m.replica.IsLeader()
 	text, err := json.Marshal(meta)
 	if err != nil {

@@ -78,7 +78,7 @@ func (s *source) state(context.Context) (*agent.State, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &agent.State{Meta: snapshot.Describe(f.State()), Write: f.Write, Release: f.Release}, nil
+	return &agent.State{Meta: snapshot.Describe(f), Write: f.Write, Release: f.Release}, nil
 }
 
 // options are those of an agent that backs s up.

@@ -10,8 +10,9 @@ import (
 )
 
 // FeatureLevel counts the kinds of log entries and messages between members that this binary understands. A cluster
-// uses only what the lowest level among its members allows. It grows by one with each release that adds any.
-const FeatureLevel = 1
+// uses only what the lowest level among its members allows. It grows by one with each release that adds any, or writes the state in a way
+// that older software does not read: 2 has snapshots of version 4.
+const FeatureLevel = 2
 
 // version is set by make with -ldflags "-X github.com/rootd/rootd/cmd/internal/build.version=1.2.3". It is never
 // assigned in code.

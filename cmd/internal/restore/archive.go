@@ -138,11 +138,17 @@ func (a *Archive) read(ctx context.Context) (*snapshot.Meta, time.Duration, erro
 	}
 	took := time.Since(began)
 	meta := in.Meta()
-	st := a.fsm.View().State()
-	if got := st.Hash().String(); meta.StateFormat == fsm.StateFormat && got != meta.StateHash {
-		return nil, 0, named(a.o.Path, fmt.Errorf("%w: its state has hash %.12s…, it says %.12s…", snapshot.ErrDamaged, got, meta.StateHash))
+	frozen, err := a.fsm.Freeze()
+	if err != nil {
+		return nil, 0, err
 	}
-	if !st.Cluster.Bootstrapped() {
+	defer frozen.Release()
+	if frozen.Format() == meta.StateFormat { // an older one was checked by its own hash as it was read
+		if got := frozen.Hash().String(); got != meta.StateHash {
+			return nil, 0, named(a.o.Path, fmt.Errorf("%w: its state has hash %.12s…, it says %.12s…", snapshot.ErrDamaged, got, meta.StateHash))
+		}
+	}
+	if !a.fsm.View().State().Cluster.Bootstrapped() {
 		return nil, 0, named(a.o.Path, fmt.Errorf("%w: its state is of no cluster", snapshot.ErrDamaged))
 	}
 	if !meta.Secrets.Any() {

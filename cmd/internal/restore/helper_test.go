@@ -126,7 +126,7 @@ func (c *cluster) write(path string, s snapshot.Secrets, seal snapshot.Seal) {
 		c.t.Fatal(err)
 	}
 	defer frozen.Release()
-	m := snapshot.Describe(frozen.State())
+	m := snapshot.Describe(frozen)
 	m.Software, m.Member, m.Term = "test", "m1", 7
 	file, err := os.Create(path)
 	if err != nil {

@@ -3,14 +3,14 @@ package variant
 // next is what a release does that adds an entry kind and a setting: they have the level that it raises. Kind 200 is free for long.
 func next() []edit {
 	return []edit{
-		{"cmd/internal/build/build.go", "const FeatureLevel = 1\n", "const FeatureLevel = 2\n"},
+		{"cmd/internal/build/build.go", "const FeatureLevel = 2\n", "const FeatureLevel = 3\n"},
 
 		{"fsm/note.go", "", note},
 		{"fsm/feature.go", "func (k Kind) Level() uint16 { return 1 }\n", ""},
 		{"fsm/command.go", "\tcase KindRestore:\n\t\treturn \"restore\"\n", "\tcase KindRestore:\n\t\treturn \"restore\"\n\tcase KindNote:\n\t\treturn \"note\"\n"},
 		{"fsm/codec.go", "\tcase KindRestore:\n", "\tcase KindNote:\n\t\tc = &Note{N: r.uint32()}\n\tcase KindRestore:\n"},
 		{"fsm/apply.go", "\tcase *Restore:\n", "\tcase *Note:\n\t\treturn Response{Err: f.note(c)}\n\tcase *Restore:\n"},
-		{"fsm/settings.go", "\t\t{1, \"keep_alive\", ", "\t\t{2, \"last_note\", \"0\", \"the last note in the log\"},\n\t\t{1, \"keep_alive\", "},
+		{"fsm/settings.go", "\t\t{1, \"keep_alive\", ", "\t\t{3, \"last_note\", \"0\", \"the last note in the log\"},\n\t\t{1, \"keep_alive\", "},
 		{"fsm/settings.go", "\tcase \"keep_alive\":\n", "\tcase \"last_note\":\n\t\treturn assignInt(&s.LastNote, key, value, 0, 0, 1<<30)\n\tcase \"keep_alive\":\n"},
 		{"fsm/settings.go", "\tFeatureLevel int\n", "\tFeatureLevel int\n\tLastNote int\n"},
 
@@ -43,7 +43,7 @@ func (f *FSM) note(c *Note) error { return f.set([]KeyValue{{"last_note", strcon
 // Level is that of the kind.
 func (k Kind) Level() uint16 {
 	if k == KindNote {
-		return 2
+		return 3
 	}
 	return 1
 }

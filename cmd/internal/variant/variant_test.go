@@ -25,7 +25,7 @@ func TestBuild(t *testing.T) {
 		if !strings.Contains(string(out), want) || (err == nil) != (v != variant.Crash) {
 			t.Errorf("%s: %v: %s", v, err, out)
 		}
-		if v == variant.Next && !strings.Contains(string(out), "feature level 2") {
+		if v == variant.Next && !strings.Contains(string(out), "feature level 3") {
 			t.Errorf("%s", out)
 		}
 	}
