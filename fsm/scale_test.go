@@ -79,6 +79,7 @@ func grown(t *testing.T, peers int) *machine {
 	m := &machine{FSM: bigFSM(t), t: t, now: began}
 	m.must(bootstrap())
 	m.must(&fsm.MemberUp{ID: 1, Name: "ams"})
+	m.must(&fsm.Set{Key: "feature_level", Value: "2"})
 	var took appliedTimes
 	for i := 0; i < peers; i += fsm.MaxChanges {
 		took.add(m.timed(newPeers(i, min(fsm.MaxChanges, peers-i))))

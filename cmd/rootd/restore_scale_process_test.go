@@ -146,6 +146,7 @@ func populate(t *testing.T, m *procs.Member, peers int) {
 		}
 	}
 	do(&fsm.Bootstrap{ID: d.Meta.ClusterID(), Name: "m1", Root: d.Identity.Identity, Created: now})
+	do(&fsm.Set{Key: "feature_level", Value: strconv.Itoa(build.FeatureLevel)})
 	do(&fsm.PublishPlanet{World: d.PlanetRaw})
 	do(&fsm.MemberUp{ID: 1, Name: "m1", Endpoints: []netip.AddrPort{m.UDP}, Address: m.Cluster.String(), KeyHash: d.Keys.Credential.Self().KeyHash, Feature: build.FeatureLevel})
 	rnd := rand.New(rand.NewPCG(1, 2))
