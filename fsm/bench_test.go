@@ -13,7 +13,7 @@ import (
 // BenchmarkApply applies entries of 1000 endpoint changes to a million peers.
 func BenchmarkApply(b *testing.B) {
 	const peers = 1_000_000
-	m := filled(b, peers)
+	m := latest(b, peers)
 	rnd := rand.New(rand.NewPCG(1, 2))
 	var entries [][]byte
 	for range 64 {
@@ -35,7 +35,7 @@ func BenchmarkApply(b *testing.B) {
 
 // BenchmarkSnapshot persists and restores a million peers.
 func BenchmarkSnapshot(b *testing.B) {
-	m := filled(b, 1_000_000)
+	m := latest(b, 1_000_000)
 	data := snapshotOf(b, m.FSM)
 	b.Run("persist", func(b *testing.B) {
 		b.SetBytes(int64(len(data)))

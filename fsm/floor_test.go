@@ -269,7 +269,7 @@ func TestRestoreFloor(t *testing.T) {
 		path = filepath.Join(t.TempDir(), "state")
 	}
 	if _, err := os.Stat(path); err != nil {
-		(&traffic{m: filled(t, peers), peers: peers}).saveFile(t, path)
+		(&traffic{m: latest(t, peers), peers: peers}).saveFile(t, path)
 	}
 	c := newFloor(t)
 	var whole, net pairs

@@ -23,10 +23,16 @@ func filled(t testing.TB, n int) *machine {
 	w := vl1.World{Type: vl1.WorldPlanet, ID: 7, Timestamp: 8}
 	m.must(&fsm.PublishPlanet{World: w.AppendBinary(nil)})
 	m.must(&fsm.Set{Key: "peer_expiry", Value: "48h"})
-	m.must(&fsm.Set{Key: "feature_level", Value: "2"})
 	for i := 0; i < n; i += fsm.MaxChanges {
 		m.must(newPeers(i, min(fsm.MaxChanges, n-i)))
 	}
+	return m
+}
+
+// latest is filled, and writes the latest format.
+func latest(t testing.TB, n int) *machine {
+	m := filled(t, n)
+	m.must(&fsm.Set{Key: "feature_level", Value: "2"})
 	return m
 }
 
