@@ -91,23 +91,13 @@ func (s *Frozen) State() *State { return &s.state }
 // Format returns the version of the format in which Write writes it: by the feature level that the cluster uses.
 func (s *Frozen) Format() int { return int(s.state.format()) }
 
-// Hash returns the state hash that Write puts at the end. In an older format it takes a look at every peer.
+// Hash returns the state hash that Write puts at the end. In an older format it takes as long as Write.
 func (s *Frozen) Hash() Hash {
-	v := s.state.format()
-	if v >= hashesFrom {
-		return s.state.hash(v, &s.state.sum)
+	if s.state.format() >= hashesFrom {
+		return s.state.Hash()
 	}
-	var once sum
-	b, n := make([]byte, 0, recordSize), 0
-	s.peers.Range(func(r *table.Record) bool {
-		b = appendRecord(b[:0], r)
-		once.plus(hashEncodedOnce(b))
-		if n++; n%yieldRecords == 0 {
-			runtime.Gosched()
-		}
-		return true
-	})
-	return s.state.hash(v, &once)
+	hash, _ := s.write(io.Discard) // what fails there fails in Write
+	return hash
 }
 
 // Release implements [raft.FSMSnapshot].
@@ -124,32 +114,34 @@ func (s *Frozen) Persist(sink raft.SnapshotSink) error {
 
 // Write writes the snapshot, for [FSM.Restore] and [NewReader]. It runs beside Apply.
 func (s *Frozen) Write(w io.Writer) error {
-	b := append(make([]byte, 0, snapshotHeader), snapshotMagic...)
+	_, err := s.write(w)
+	return err
+}
+
+// write returns the state hash, too.
+func (s *Frozen) write(w io.Writer) (hash Hash, err error) {
 	version := s.state.format()
+	b := append(make([]byte, 0, snapshotHeader), snapshotMagic...)
 	b = binary.BigEndian.AppendUint16(b, version)
 	b = binary.BigEndian.AppendUint64(b, s.state.Index)
 	b = binary.BigEndian.AppendUint64(b, uint64(s.state.Peers))
 	b = binary.BigEndian.AppendUint32(b, crc(b))
 	if _, err := w.Write(b); err != nil {
-		return err
+		return hash, err
 	}
 	buf := appendMeta(startBlock(nil, blockMeta), &s.state, version)
 	if err := endBlock(w, buf); err != nil {
-		return err
+		return hash, err
 	}
 	if err := s.writeRTTs(w); err != nil {
-		return err
+		return hash, err
 	}
 	buf, n := startBlock(make([]byte, 0, blockHeader+blockRecords*recordSize+blockTrailer), blockPeers), 0
-	var err error
-	all := s.state.sum
-	if version < hashesFrom {
-		all = sum{}
-	}
+	var once sum
 	s.peers.Range(func(r *table.Record) bool {
 		buf = appendRecord(buf, r)
 		if version < hashesFrom {
-			all.plus(hashEncodedOnce(buf[len(buf)-recordSize:]))
+			once.plus(hashEncodedOnce(buf[len(buf)-recordSize:]))
 		}
 		if n++; n%yieldRecords == 0 {
 			runtime.Gosched()
@@ -162,17 +154,21 @@ func (s *Frozen) Write(w io.Writer) error {
 	})
 	switch {
 	case err != nil:
-		return err
+		return hash, err
 	case n != s.state.Peers:
-		return fmt.Errorf("peer table held %d peers, not %d", n, s.state.Peers)
+		return hash, fmt.Errorf("peer table held %d peers, not %d", n, s.state.Peers)
 	case n%blockRecords != 0:
 		if err := endBlock(w, buf); err != nil {
-			return err
+			return hash, err
 		}
 	}
-	hash := s.state.hash(version, &all)
+	if version >= hashesFrom {
+		hash = s.state.Hash()
+	} else {
+		hash = s.state.hash(version, &once)
+	}
 	buf = binary.BigEndian.AppendUint64(startBlock(buf[:0], blockEnd), uint64(n))
-	return endBlock(w, append(buf, hash[:]...))
+	return hash, endBlock(w, append(buf, hash[:]...))
 }
 
 func startBlock(b []byte, kind byte) []byte { return append(b, kind, 0, 0, 0, 0) }

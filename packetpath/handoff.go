@@ -238,15 +238,18 @@ const mutedClaims = 5_000 // ms between two questions whether a peer that is awa
 
 // freshest returns the path of a family on which to speak to the peer: the main one, or the confirmed one on which it was heard
 // last; nil if that was long ago.
-func (s *session) freshest(v6 bool, now int64) *path {
-	if m := s.main[index(v6)].Load(); m != nil && m.confirmed.Load() && now-m.heard.Load() < freshEnough {
+func (s *session) freshest(v6 bool, now int64) *path { return s.heardSince(v6, now-freshEnough+1) }
+
+// heardSince is freshest for a time in ms since 1970.
+func (s *session) heardSince(v6 bool, since int64) *path {
+	if m := s.main[index(v6)].Load(); m != nil && m.confirmed.Load() && m.heard.Load() >= since {
 		return m
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var best *path
 	for _, p := range s.paths {
-		if p.confirmed.Load() && p.addr.Addr().Is4() != v6 && now-p.heard.Load() < freshEnough && (best == nil || p.heard.Load() > best.heard.Load()) {
+		if p.confirmed.Load() && p.addr.Addr().Is4() != v6 && p.heard.Load() >= since && (best == nil || p.heard.Load() > best.heard.Load()) {
 			best = p
 		}
 	}

@@ -2,7 +2,6 @@ package packetpath
 
 import (
 	"net/netip"
-	"sync/atomic"
 
 	"github.com/rootd/rootd/fsm"
 	"github.com/rootd/rootd/fsm/table"
@@ -244,7 +243,7 @@ func (c *Rescuer) pin(o orphan) {
 		return
 	}
 	for _, v6 := range [2]bool{false, true} {
-		at := s.pinnable(v6, o.since, w.now)
+		at := s.heardSince(v6, max(o.since, w.now-pathExpiry))
 		if at == nil || o.row >= fsm.PushesTaken {
 			continue
 		}
@@ -252,7 +251,7 @@ func (c *Rescuer) pin(o orphan) {
 		if !to.IsValid() {
 			continue
 		}
-		s.main[index(v6)].Store(at)
+		s.main[index(v6)].Store(at) // further ones go there, too: on another socket's path a redirect begins with the lowest priority again
 		p := w.packet(o.peer, vl1.VerbPushDirectPaths)
 		p = vl1.AppendPushDirectPaths(p, vl1.DirectPath{Flags: vl1.PathRedirect, Endpoint: to})
 		p.SetHops(1) // or the peer would greet us once more
@@ -271,21 +270,6 @@ func (c *Rescuer) pin(o orphan) {
 		o.since = w.now
 		c.settling.push(o)
 	}
-}
-
-// pinnable returns the path of a family on which to pin a peer that came at a time in ms since 1970, or nil: always the same one, for a
-// redirect on another socket's path begins with the lowest priority again.
-func (s *session) pinnable(v6 bool, came, now int64) *path {
-	best := &s.v4
-	if v6 {
-		best = &s.v6
-	}
-	for _, at := range [2]*atomic.Pointer[path]{&s.main[index(v6)], best} {
-		if p := live(at, now); p != nil && p.confirmed.Load() && p.heard.Load() >= came {
-			return p
-		}
-	}
-	return nil
 }
 
 // settle tells the log, once it has the peer here, which priority its path has now and how many pushes it had: what the next handoff

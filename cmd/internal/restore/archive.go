@@ -138,15 +138,8 @@ func (a *Archive) read(ctx context.Context) (*snapshot.Meta, time.Duration, erro
 	}
 	took := time.Since(began)
 	meta := in.Meta()
-	frozen, err := a.fsm.Freeze()
-	if err != nil {
+	if err := a.sameHash(meta); err != nil {
 		return nil, 0, err
-	}
-	defer frozen.Release()
-	if frozen.Format() == meta.StateFormat { // an older one was checked by its own hash as it was read
-		if got := frozen.Hash().String(); got != meta.StateHash {
-			return nil, 0, named(a.o.Path, fmt.Errorf("%w: its state has hash %.12s…, it says %.12s…", snapshot.ErrDamaged, got, meta.StateHash))
-		}
 	}
 	if !a.fsm.View().State().Cluster.Bootstrapped() {
 		return nil, 0, named(a.o.Path, fmt.Errorf("%w: its state is of no cluster", snapshot.ErrDamaged))
@@ -164,6 +157,23 @@ func (a *Archive) read(ctx context.Context) (*snapshot.Meta, time.Duration, erro
 	}
 	a.secrets = *s
 	return meta, took, nil
+}
+
+// sameHash compares the state that was read with what the archive says of it, if it has the format that such a state is written in today.
+// Otherwise its own hash, which was checked as it was read, has to do.
+func (a *Archive) sameHash(meta *snapshot.Meta) error {
+	frozen, err := a.fsm.Freeze()
+	if err != nil {
+		return err
+	}
+	defer frozen.Release()
+	if frozen.Format() != meta.StateFormat {
+		return nil
+	}
+	if got := frozen.Hash().String(); got != meta.StateHash {
+		return named(a.o.Path, fmt.Errorf("%w: its state has hash %.12s…, it says %.12s…", snapshot.ErrDamaged, got, meta.StateHash))
+	}
+	return nil
 }
 
 // checkSecrets takes those given instead of those in the archive, and refuses what is missing or of another root.
