@@ -204,15 +204,12 @@ func (t *Table) copyInto(s, low, high *segment) error {
 			t.late = append(t.late, w)
 		}
 	}
-	for i := range t.late {
-		h := Hash(addressOf(t.late[i][0]))
-		half(h).settle(h, &t.late[i])
-	}
+	settle(t.late, half)
 	return nil
 }
 
 // fillHome puts a peer that s does not have where it belongs, and reports false if that slot is taken. Whoever fills a segment in the order of
-// the hash does it first for all, and then calls settle for the others: so nobody finds his home taken by one that belongs elsewhere, as where each
+// the hash does it first for all, and then settles the others: so nobody finds his home taken by one that belongs elsewhere, as where each
 // pushes the next one on. Of peers in tables as full as those that are restored, three quarters are at home so, and half of them otherwise.
 func (s *segment) fillHome(h uint64, a vl1.Address, w *words) bool {
 	home := s.home(h)
@@ -223,14 +220,27 @@ func (s *segment) fillHome(h uint64, a vl1.Address, w *words) bool {
 	return true
 }
 
-// settle puts a peer, whose address is in word 0, where there is room, and reports false if s has it already.
-func (s *segment) settle(h uint64, w *words) bool {
-	a := addressOf(w[0])
-	i, known := s.find(h, a)
-	if !known {
-		s.fillSlot(i, h, a, w)
+// settle puts the peers whose homes were taken, with their addresses in word 0, into their segments: first those for whom there is room
+// among the slots that are prefetched with a home, and then the others, who would have taken that from some of them. Who is there
+// already is left out.
+func settle(late []words, to func(hash uint64) *segment) {
+	for _, within := range [2]uint32{prefetch.RunLines, maxBlocks * blockSlots} {
+		rest := late[:0]
+		for _, w := range late {
+			a := addressOf(w[0])
+			h := Hash(a)
+			s := to(h)
+			i, known := s.find(h, a)
+			switch {
+			case known:
+			case s.distance(s.home(h), i) < within:
+				s.fillSlot(i, h, a, &w)
+			default:
+				rest = append(rest, w)
+			}
+		}
+		late = rest
 	}
-	return !known
 }
 
 // reap frees a few of the segments that were kept for a Frozen, once there is none.

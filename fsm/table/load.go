@@ -62,12 +62,9 @@ func (l *Loader) Put(r *Record) error {
 
 // settle finds places for those whose homes were taken.
 func (l *Loader) settle() {
-	for i := range l.late {
-		w := &l.late[i]
-		if l.seg.settle(Hash(addressOf(w[0])), w) { // else it came twice
-			l.n++
-		}
-	}
+	before := l.seg.live
+	settle(l.late, func(uint64) *segment { return l.seg })
+	l.n += int64(l.seg.live - before) // some may have come twice
 	l.late = l.late[:0]
 }
 

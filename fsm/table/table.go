@@ -91,6 +91,9 @@ const maxTries = 64
 func (t *Table) Lookup(a vl1.Address, r *Record) bool {
 	var w words
 	var e entry
+	d := t.dir.Load()
+	d.prefetchRun(Hash(a)) // who needs the key comes out of the blue; and the way by the segment is longer
+	runtime.KeepAlive(d)
 	if !t.read(a, &w, &e) {
 		return false
 	}

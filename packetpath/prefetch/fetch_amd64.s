@@ -2,6 +2,15 @@
 
 #include "textflag.h"
 
+// func run(p unsafe.Pointer)
+TEXT ·run(SB), NOSPLIT, $0-8
+	MOVQ       p+0(FP), AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+	RET
+
 // func fetch(lines *uintptr, n int)
 TEXT ·fetch(SB), NOSPLIT, $0-16
 	MOVQ  lines+0(FP), AX

@@ -2,6 +2,15 @@
 
 #include "textflag.h"
 
+// func run(p unsafe.Pointer)
+TEXT ·run(SB), NOSPLIT, $0-8
+	MOVD p+0(FP), R0
+	PRFM (R0), PLDL1KEEP
+	PRFM 64(R0), PLDL1KEEP
+	PRFM 128(R0), PLDL1KEEP
+	PRFM 192(R0), PLDL1KEEP
+	RET
+
 // func fetch(lines *uintptr, n int)
 TEXT ·fetch(SB), NOSPLIT, $0-16
 	MOVD lines+0(FP), R0

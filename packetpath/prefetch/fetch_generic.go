@@ -2,4 +2,8 @@
 
 package prefetch
 
+import "unsafe"
+
+func run(unsafe.Pointer) {}
+
 func fetch(*uintptr, int) {}

@@ -20,6 +20,8 @@ func TestLines(t *testing.T) {
 			l.Add(nil)
 			l.Fetch()
 			l.Fetch()
+			prefetch.Run(unsafe.Pointer(&memory[len(memory)-64]))
+			prefetch.Run(nil)
 		})
 		if allocs != 0 {
 			t.Errorf("%d lines: %v allocations", n, allocs)
