@@ -224,37 +224,45 @@ func (noLink) Send(uint16, uint64, []byte) error { return nil }
 func (noLink) Notify(uint16, byte, []byte) error { return nil }
 func (noLink) Flush()                            {}
 
-// Looking whether a peer should be elsewhere allocates nothing, whatever comes of it.
-func TestConsideringDoesNotAllocate(t *testing.T) {
-	b := newBench(t)
-	r := b.w.root
-	r.link, r.member, r.hints = func() LinkSender { return noLink{} }, 1, make(chan *session, 1<<16)
+// join makes the bench's root member 1 of two, whose log has these peers, on a planet of timestamp 5.
+func (b *bench) join(tb testing.TB, peers fsm.Changes, more ...fsm.Command) {
+	tb.Helper()
 	machine, err := fsm.New(fsm.Options{})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	s := r.sessionsForTest()[0]
+	r := b.w.root
+	r.link, r.member, r.hints = func() LinkSender { return noLink{} }, 1, make(chan *session, 1<<16)
+	b.w.link = r.link()
 	ip4 := func(n byte) netip.AddrPort { return netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, n}), 9993) }
 	w := &vl1.World{Type: vl1.WorldPlanet, ID: 1, Timestamp: 5, Roots: []vl1.Root{{Identity: r.self.Identity, Endpoints: []netip.AddrPort{ip4(1), ip4(2)}}}}
-	index := uint64(0)
-	for _, c := range []fsm.Command{
+	commands := []fsm.Command{
 		&fsm.Bootstrap{ID: [16]byte{1}, Name: "x", Root: r.self.Identity, Created: 1},
 		&fsm.MemberUp{ID: 1, Name: "a", Endpoints: []netip.AddrPort{ip4(1)}}, &fsm.MemberUp{ID: 2, Name: "b", Endpoints: []netip.AddrPort{ip4(2)}},
 		&fsm.PublishPlanet{World: w.AppendBinary(nil)},
-		fsm.Changes{{Address: s.id.Address, Key: s.id.Key, HasKey: true, Member: 1, Epoch: 1, V4: ip4(10), Planet: 5}},
-		&fsm.MemberSet{ID: 1, SetDrain: true, Drain: fsm.DrainOperator},
-	} {
+	}
+	for some := range slices.Chunk(peers, fsm.MaxChanges) {
+		commands = append(commands, some)
+	}
+	for i, c := range append(commands, more...) {
 		entry, err := fsm.Encode(c)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		fsm.Stamp(entry, 1_700_000_000_000)
-		index++
-		if resp := machine.Apply(&raft.Log{Index: index, Type: raft.LogCommand, Data: entry}).(fsm.Response); resp.Err != nil {
-			t.Fatal(resp.Err)
+		if resp := machine.Apply(&raft.Log{Index: uint64(i + 1), Type: raft.LogCommand, Data: entry}).(fsm.Response); resp.Err != nil {
+			tb.Fatal(resp.Err)
 		}
 	}
 	r.view = machine.View()
+}
+
+// Looking whether a peer should be elsewhere allocates nothing, whatever comes of it.
+func TestConsideringDoesNotAllocate(t *testing.T) {
+	b := newBench(t)
+	s := b.w.root.sessionsForTest()[0]
+	b.join(t, fsm.Changes{{Address: s.id.Address, Key: s.id.Key, HasKey: true, Member: 1, Epoch: 1, V4: b.froms[0].addr, Planet: 5}},
+		&fsm.MemberSet{ID: 1, SetDrain: true, Drain: fsm.DrainOperator})
 	hints := 0
 	if n := testing.AllocsPerRun(1000, func() {
 		s.considered.Store(0)

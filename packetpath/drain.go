@@ -15,7 +15,7 @@ func (r *Root) Staying() (n int) {
 	var rec table.Record
 	for i := range sessionShards {
 		r.sessions.each(i, func(s *session) {
-			if !state.Peer(s.id.Address, &rec) {
+			if !state.PeerSteered(s.id.Address, &rec) {
 				return
 			}
 			for _, v6 := range [2]bool{false, true} {

@@ -1,7 +1,6 @@
 package packetpath
 
 import (
-	"sync/atomic"
 	"unsafe"
 
 	"github.com/rootd/rootd/packetpath/prefetch"
@@ -11,8 +10,8 @@ import (
 
 // ahead is what a worker knows of a batch before it handles it.
 type ahead struct {
-	slots    [batchSize]*atomic.Pointer[session] // where the sessions should be
-	local    [batchSize]bool                     // whether the packet is for the root
+	whose    [batchSize]vl1.Address // whose sessions are needed
+	local    [batchSize]bool        // whether the packet is for the root
 	sessions [batchSize]*session
 	peers    [batchSize]vl1.Address // whose records are needed
 	lines    prefetch.Lines
@@ -25,7 +24,8 @@ func (w *worker) foresee(batch []udp.Message) {
 	r, a := w.root, &w.ahead
 	lines := &a.lines
 	n, peers := 0, 0
-	attached := r.link != nil && len(r.view.State().Members) > 1
+	state := r.view.State()
+	shared := r.link != nil && len(state.Members) > 1
 	for i := range batch {
 		b := batch[i].Buf[:batch[i].N]
 		if len(b) < vl1.HeaderLen {
@@ -33,25 +33,27 @@ func (w *worker) foresee(batch []udp.Message) {
 		}
 		peer := vl1.AddressFrom(b[8:])
 		a.local[n] = peer == r.self.Address
+		logged := shared // whether to look up where the log has the peer
 		if a.local[n] {
 			peer = vl1.Packet(b).Source()
+			logged = logged && vl1.Packet(b).Verb() == vl1.VerbHello
 		} else {
 			w.foreseeRelay(b, &batch[i], lines)
-			if attached {
-				a.peers[peers] = peer
-				peers++
-			}
 		}
-		a.slots[n] = r.sessions.home(peer)
-		lines.Add(unsafe.Pointer(a.slots[n]))
+		if logged {
+			a.peers[peers] = peer
+			peers++
+		}
+		a.whose[n] = peer
+		lines.Add(unsafe.Pointer(r.sessions.home(peer)))
 		n++
 	}
 	lines.Fetch()
 	if peers > 0 {
-		r.view.State().Table().Prefetch(a.peers[:peers])
+		state.Table().Prefetch(a.peers[:peers])
 	}
-	for i, slot := range a.slots[:n] {
-		s := slot.Load()
+	for i, peer := range a.whose[:n] {
+		s := r.sessions.get(peer)
 		a.sessions[i] = s
 		if s == nil {
 			continue

@@ -85,7 +85,7 @@ func (w *worker) consider(s *session) {
 	}
 	s.considered.Store(w.now + every)
 	rec := &w.rec
-	if len(state.Members) < 2 || !state.Peer(s.id.Address, rec) {
+	if len(state.Members) < 2 || !state.PeerSteered(s.id.Address, rec) {
 		return
 	}
 	if at := rec.Handoff.At; at != 0 && state.Seconds() < at+lookAfter {
@@ -109,7 +109,7 @@ func (w *worker) target(state *fsm.State, rec *table.Record, v6 bool) table.Memb
 	if w.root.steer != nil {
 		to = w.root.steer(state, rec, v6)
 	} else {
-		to = table.MemberID(w.decideFor(state, rec, v6).Target)
+		to = table.MemberID(w.decide(state, rec, v6).Target)
 	}
 	if to == 0 {
 		to = anywhere(state, rec, v6, w.root.member)

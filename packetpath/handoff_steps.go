@@ -20,7 +20,7 @@ const (
 // step takes a handoff one step further, if it is time. It reports whether it is over.
 func (c *mover) step(state *fsm.State, m *move) (over bool) {
 	var rec table.Record
-	if !state.Peer(m.s.id.Address, &rec) {
+	if !state.PeerSteered(m.s.id.Address, &rec) {
 		m.s.leaving[index(m.v6)].until.Store(0)
 		return true
 	}

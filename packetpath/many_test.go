@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"testing"
 
+	"github.com/rootd/rootd/fsm"
+	"github.com/rootd/rootd/geo"
 	"github.com/rootd/rootd/packetpath/udp"
 	"github.com/rootd/rootd/packetpath/vl1"
 )
@@ -65,6 +67,78 @@ func BenchmarkRelayMany(b *testing.B) {
 					w.datagram(m.Buf[:m.N], origin{addr: m.Addr})
 				}
 				w.end()
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(size), "ns/packet")
+		})
+	}
+}
+
+// greeters makes a bench's root a member of a cluster with many peers, all attached to it, of which n have sessions, and returns a
+// keep-alive HELLO of each of these, in random order.
+func greeters(tb testing.TB, b *bench, n, others int) []udp.Message {
+	tb.Helper()
+	r, rng := b.w.root, rand.New(rand.NewPCG(1, 2))
+	v4 := func(i int) netip.AddrPort {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 9993)
+	}
+	peers := make(fsm.Changes, n+others)
+	for i := range peers {
+		peers[i] = fsm.Change{
+			Address: vl1.Address(uint64(i+1)*0x9e3779b9&0x7fffffffff | 1<<38), HasKey: true,
+			V4: v4(i), Protocol: 12, Major: 1, Minor: 14, Planet: 5, Position: geo.Point{Lat: float64(i%140 - 70), Lon: float64(i%360 - 180)}.Unit(), HasPosition: true, Member: 1, Epoch: 1,
+		}
+		peers[i].Key[0] = byte(i)
+	}
+	b.join(tb, peers)
+	batch := make([]udp.Message, n)
+	for k, i := range rng.Perm(n) {
+		from := origin{addr: peers[i].V4}
+		s := &session{id: vl1.Identity{Address: peers[i].Address, Key: peers[i].Key}}
+		s.key[0] = byte(k)
+		s = r.sessions.insert(s)
+		at, _ := s.heardFrom(from, 1, b.w.now)
+		at.echoID.Store(7)
+		s.confirm(from, 7, b.w.now)
+		s.sighted.Store(b.w.now)
+		s.version.Store(packVersion(12, 1, 14, 0))
+		s.planet.Store(5)
+		h := vl1.Hello{
+			Protocol: 12, Major: 1, Minor: 14, Identity: s.id, SentTo: r.sockets.listeners[0].addr,
+			HasPlanet: true, PlanetID: 1, PlanetTimestamp: 5,
+		}
+		p := vl1.AppendHello(vl1.NewPacket(nil, rng.Uint64(), r.self.Address, s.id.Address, vl1.VerbHello), &h, &s.key)
+		vl1.Armor(p, &s.key, vl1.SuitePoly1305)
+		batch[k] = udp.Message{Buf: p, N: len(p), Addr: from.addr}
+	}
+	return batch
+}
+
+// Keep-alive HELLOs of clients of a cluster, each once in two minutes, as they come: hardly anything of one is in any cache. Without the kernel.
+func BenchmarkHelloMany(b *testing.B) {
+	l := newBench(b)
+	w := l.w
+	packets := greeters(b, l, 200_000, 800_000)
+	for _, size := range []int{1, batchSize} {
+		b.Run(fmt.Sprint("batch=", size), func(b *testing.B) {
+			b.ReportAllocs()
+			next, answered := len(packets), w.n[HelloAnswered]
+			for b.Loop() {
+				if next+size > len(packets) {
+					next = 0
+					w.now += 120_000
+				}
+				batch := packets[next : next+size]
+				next += size
+				w.foresee(batch)
+				for i := range batch {
+					m := &batch[i]
+					p := l.plain[:copy(l.plain, m.Buf[:m.N])] // it is decrypted in place
+					w.datagram(p, origin{addr: m.Addr})
+				}
+				w.end()
+			}
+			if n := w.n[HelloAnswered] - answered; n != uint64(b.N*size) {
+				b.Fatalf("%d of %d HELLOs answered", n, b.N*size)
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(size), "ns/packet")
 		})

@@ -58,7 +58,7 @@ func (w *worker) askProbe(s *session, b *rttBook) {
 	}
 	at := s.route(w.now)
 	var rec table.Record
-	if at == nil || w.now-at.heard.Load() > stillHeard || !s.answersEcho() || !r.view.Peer(s.id.Address, &rec) {
+	if at == nil || w.now-at.heard.Load() > stillHeard || !s.answersEcho() || !state.PeerSteered(s.id.Address, &rec) {
 		return
 	}
 	v6 := !at.addr.Addr().Is4()

@@ -16,10 +16,10 @@ const (
 
 // sessionTable finds the session of a peer.
 //
-// Readers (all workers) load a shard's slot array through one atomic pointer and each slot through another; they
+// Readers (all workers) load a shard's slot array through one atomic pointer and each slot through two words; they
 // take no lock and write nothing. Writers (newcomer workers insert, the keeper removes) hold the shard's mutex.
-// A slot goes from nil to a session to [tombstone] and never back to nil within one array, so that a probe that
-// runs beside a writer finds every session that was there when it began. A full array is replaced as a whole;
+// A slot gets an address once and keeps it for the life of the array, so that a probe that runs beside a writer finds every session
+// that was there when it began, and so that it reads no sessions but the right one. A full array is replaced as a whole;
 // readers of the old one see at worst a state from before the replacement.
 type sessionTable struct {
 	shards [sessionShards]sessionShard
@@ -28,19 +28,28 @@ type sessionTable struct {
 }
 
 type sessionShard struct {
-	slots atomic.Pointer[[]atomic.Pointer[session]]
+	slots atomic.Pointer[[]sessionSlot]
 	mu    sync.Mutex // guards used and all stores to slots
-	used  int        // slots that are not nil, tombstones included
+	used  int        // slots that have an address
 	_     [40]byte
 }
 
-// tombstone marks a slot whose session was removed. Its address is reserved, so that it matches no peer.
-var tombstone = &session{}
+// A sessionSlot belongs to an address from when it has one: its session is nil again if that was removed.
+type sessionSlot struct {
+	address atomic.Uint64 // 0: free, and the end of a probe
+	session atomic.Pointer[session]
+}
+
+// fill stores the session before the address, by which readers find it.
+func (sl *sessionSlot) fill(s *session) {
+	sl.session.Store(s)
+	sl.address.Store(uint64(s.id.Address))
+}
 
 func newSessionTable(maxSessions int) *sessionTable {
 	t := &sessionTable{max: int64(maxSessions)}
 	for i := range t.shards {
-		s := make([]atomic.Pointer[session], sessionMinSlots)
+		s := make([]sessionSlot, sessionMinSlots)
 		t.shards[i].slots.Store(&s)
 	}
 	return t
@@ -53,7 +62,7 @@ func hashAddress(a vl1.Address) uint64 {
 }
 
 // home returns the slot where a probe for a begins.
-func (t *sessionTable) home(a vl1.Address) *atomic.Pointer[session] {
+func (t *sessionTable) home(a vl1.Address) *sessionSlot {
 	h := hashAddress(a)
 	slots := *t.shards[h%sessionShards].slots.Load()
 	return &slots[h/sessionShards&uint64(len(slots)-1)]
@@ -63,14 +72,22 @@ func (t *sessionTable) home(a vl1.Address) *atomic.Pointer[session] {
 func (t *sessionTable) get(a vl1.Address) *session {
 	h := hashAddress(a)
 	slots := *t.shards[h%sessionShards].slots.Load()
+	if sl, found := probe(slots, h, a); found {
+		return sl.session.Load()
+	}
+	return nil
+}
+
+// probe returns the slot of a, whose hash is h, or one that was free, and where it would be. There is always one of the two.
+func probe(slots []sessionSlot, h uint64, a vl1.Address) (sl *sessionSlot, found bool) {
 	mask := uint64(len(slots) - 1)
 	for i := h / sessionShards & mask; ; i = (i + 1) & mask {
-		s := slots[i].Load()
-		if s == nil {
-			return nil
-		}
-		if s.id.Address == a {
-			return s
+		sl = &slots[i]
+		switch sl.address.Load() {
+		case 0:
+			return sl, false
+		case uint64(a):
+			return sl, true
 		}
 	}
 }
@@ -88,20 +105,23 @@ func (t *sessionTable) insert(s *session) *session {
 		return nil
 	}
 	slots := *sh.slots.Load()
-	if 4*(sh.used+1) > 3*len(slots) {
-		slots = sh.rebuild(slots)
+	sl, found := probe(slots, h, s.id.Address)
+	if !found {
+		if 4*(sh.used+1) > 3*len(slots) {
+			sl, _ = probe(sh.rebuild(slots), h, s.id.Address)
+		}
+		sh.used++
 	}
-	place(slots, s)
-	sh.used++
+	sl.fill(s)
 	t.count.Add(1)
 	return s
 }
 
-// rebuild publishes an array without the tombstones, doubled if it would be more than three eighths full.
-func (sh *sessionShard) rebuild(old []atomic.Pointer[session]) []atomic.Pointer[session] {
+// rebuild publishes an array without the slots of removed sessions, doubled if it would be more than three eighths full.
+func (sh *sessionShard) rebuild(old []sessionSlot) []sessionSlot {
 	live := 0
 	for i := range old {
-		if s := old[i].Load(); s != nil && s != tombstone {
+		if old[i].session.Load() != nil {
 			live++
 		}
 	}
@@ -109,24 +129,16 @@ func (sh *sessionShard) rebuild(old []atomic.Pointer[session]) []atomic.Pointer[
 	if 8*(live+1) > 3*size {
 		size *= 2
 	}
-	slots := make([]atomic.Pointer[session], size)
+	slots := make([]sessionSlot, size)
 	for i := range old {
-		if s := old[i].Load(); s != nil && s != tombstone {
-			place(slots, s)
+		if s := old[i].session.Load(); s != nil {
+			sl, _ := probe(slots, hashAddress(s.id.Address), s.id.Address)
+			sl.fill(s)
 		}
 	}
 	sh.used = live
 	sh.slots.Store(&slots)
 	return slots
-}
-
-func place(slots []atomic.Pointer[session], s *session) {
-	mask := uint64(len(slots) - 1)
-	i := hashAddress(s.id.Address) / sessionShards & mask
-	for slots[i].Load() != nil {
-		i = (i + 1) & mask
-	}
-	slots[i].Store(s)
 }
 
 // remove forgets s if it is still the session of its address.
@@ -135,13 +147,8 @@ func (t *sessionTable) remove(s *session) {
 	sh := &t.shards[h%sessionShards]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	slots := *sh.slots.Load()
-	mask := uint64(len(slots) - 1)
-	for i := h / sessionShards & mask; slots[i].Load() != nil; i = (i + 1) & mask {
-		if slots[i].CompareAndSwap(s, tombstone) {
-			t.count.Add(-1)
-			return
-		}
+	if sl, _ := probe(*sh.slots.Load(), h, s.id.Address); sl.session.CompareAndSwap(s, nil) {
+		t.count.Add(-1)
 	}
 }
 
@@ -152,13 +159,13 @@ func (t *sessionTable) each(shard int, f func(*session)) {
 	for i := range slots {
 		if i%visitAhead == 0 {
 			for ahead := i + visitAhead; ahead < min(i+2*visitAhead, len(slots)); ahead++ {
-				if s := slots[ahead].Load(); s != nil {
+				if s := slots[ahead].session.Load(); s != nil {
 					foreseeVisit(s, &lines)
 				}
 			}
 			lines.Fetch()
 		}
-		if s := slots[i].Load(); s != nil && s != tombstone {
+		if s := slots[i].session.Load(); s != nil {
 			f(s)
 		}
 	}

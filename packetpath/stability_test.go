@@ -177,7 +177,7 @@ func (s *world) step(t *traveller, began int64) {
 			s.measure(t, id)
 		}
 	}
-	d := s.w.decide(t.address, false)
+	d := s.w.decideAbout(t.address, false)
 	if d.Target == 0 {
 		return
 	}

@@ -7,7 +7,6 @@ import (
 	"github.com/rootd/rootd/fsm/table"
 	"github.com/rootd/rootd/geo"
 	"github.com/rootd/rootd/geo/steer"
-	"github.com/rootd/rootd/packetpath/vl1"
 )
 
 // rules is what a state says about steering, compiled. Immutable. Whoever first meets a state makes it, and stores it for
@@ -136,20 +135,10 @@ func steerPeer(p *steer.Peer, state *fsm.State, rec *table.Record, v6 bool) {
 	}
 }
 
-// decide says where the session's peer should be in a family. It reads nothing but the view: members that have applied the
+// decide says where the peer of a record should be in a family. It reads nothing but the view: members that have applied the
 // same index decide the same. A Target is to be acted upon; what only steering_shadow or the mode "shadow" would do is
 // counted.
-func (w *worker) decide(peer vl1.Address, v6 bool) steer.Decision {
-	state := w.root.view.State()
-	var rec table.Record
-	if !state.PeerSteered(peer, &rec) {
-		return steer.Decision{Reason: steer.StayNobody}
-	}
-	return w.decideFor(state, &rec, v6)
-}
-
-// decideFor is decide for a record that was looked up.
-func (w *worker) decideFor(state *fsm.State, rec *table.Record, v6 bool) steer.Decision {
+func (w *worker) decide(state *fsm.State, rec *table.Record, v6 bool) steer.Decision {
 	c := w.root.rulesOf(state)
 	var p steer.Peer
 	steerPeer(&p, state, rec, v6)

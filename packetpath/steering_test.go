@@ -146,7 +146,7 @@ func TestDecideFollowsTheLog(t *testing.T) {
 	check := func(what string, target uint16, reason steer.Reason) {
 		t.Helper()
 		for _, v6 := range []bool{false, true} {
-			if d := w.decide(0x77, v6); d.Target != target || d.Reason != reason {
+			if d := w.decideAbout(0x77, v6); d.Target != target || d.Reason != reason {
 				t.Errorf("%s: to %d, %q; expected %d, %q", what, d.Target, d.Reason, target, reason)
 			}
 		}
@@ -184,7 +184,7 @@ func TestDecideFollowsTheLog(t *testing.T) {
 		t.Errorf("the shadow went elsewhere %d times", w.n[ShadowElsewhere])
 	}
 	a, ok := w.root.Explain(Question{Peer: 0x77})
-	if d := w.decide(0x77, false); !ok || a.Decision != d || a.Shadow == nil || a.Shadow.Decision.Target != 2 || len(a.Members) != 3 {
+	if d := w.decideAbout(0x77, false); !ok || a.Decision != d || a.Shadow == nil || a.Shadow.Decision.Target != 2 || len(a.Members) != 3 {
 		t.Errorf("explained %+v", a)
 	}
 	if a, _ = w.root.Explain(Question{Peer: 0x77, Member: 1}); a.Decision.Reason != steer.StayBest {
@@ -225,7 +225,7 @@ func TestEqualDecisions(t *testing.T) {
 				batch = nil
 			}
 			if rapid.Bool().Draw(rt, "ask one in between") {
-				a.decide(vl1.Address(rapid.IntRange(1, 4).Draw(rt, "peer")), false)
+				a.decideAbout(vl1.Address(rapid.IntRange(1, 4).Draw(rt, "peer")), false)
 			}
 		}
 		if len(batch) > 0 {
@@ -234,7 +234,7 @@ func TestEqualDecisions(t *testing.T) {
 		c := one.restored().worker()
 		for peer := vl1.Address(1); peer <= 4; peer++ {
 			for _, v6 := range []bool{false, true} {
-				if x, y, z := a.decide(peer, v6), b.decide(peer, v6), c.decide(peer, v6); x != y || x != z {
+				if x, y, z := a.decideAbout(peer, v6), b.decideAbout(peer, v6), c.decideAbout(peer, v6); x != y || x != z {
 					rt.Fatalf("peer %d: %+v at one member, %+v at the other, %+v at one that was restored", peer, x, y, z)
 				}
 			}
@@ -299,7 +299,7 @@ func TestDecideTakesNoLock(t *testing.T) {
 				default:
 				}
 				for range 100 {
-					w.decide(5, false)
+					w.decideAbout(5, false)
 				}
 			}
 		})
@@ -321,6 +321,16 @@ func TestDecideTakesNoLock(t *testing.T) {
 	}
 }
 
+// decideAbout is decide for a peer that the log may know.
+func (w *worker) decideAbout(peer vl1.Address, v6 bool) steer.Decision {
+	state := w.root.view.State()
+	var rec table.Record
+	if !state.PeerSteered(peer, &rec) {
+		return steer.Decision{Reason: steer.StayNobody}
+	}
+	return w.decide(state, &rec, v6)
+}
+
 func TestDecideAllocatesNothing(t *testing.T) {
 	s := newSteered(t)
 	for id := 1; id <= 12; id++ {
@@ -331,7 +341,7 @@ func TestDecideAllocatesNothing(t *testing.T) {
 	s.peer(5, 1, 1, spots(2), 1)
 	s.do(&fsm.Set{Key: "steering_shadow", Value: "margin=20ms"})
 	w := s.worker()
-	if n := testing.AllocsPerRun(1000, func() { w.decide(5, false) }); n != 0 {
+	if n := testing.AllocsPerRun(1000, func() { w.decideAbout(5, false) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -349,7 +359,7 @@ func BenchmarkDecide(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				w.decide(5, false)
+				w.decideAbout(5, false)
 			}
 		})
 	}
