@@ -64,7 +64,10 @@ func (w *worker) foresee(batch []udp.Message) {
 		if a.local[i] {
 			lines.Add(unsafe.Pointer(&s.id.Key))
 			lines.Add(unsafe.Pointer(&s.key))
+			lines.Add(unsafe.Pointer(&s.probe))
 			lines.Add(unsafe.Pointer(&s.hellos))
+			lines.Add(unsafe.Pointer(&s.leaving))
+			lines.Add(unsafe.Pointer(&s.considered))
 		}
 	}
 	lines.Fetch()

@@ -20,7 +20,7 @@ const RunLines = 4
 func Run(p unsafe.Pointer) { run(p) }
 
 // Most is how many lines are asked for together; those that are added to so many are left out.
-const Most = 256
+const Most = 320
 
 // Add adds the line at an address. Any address will do, nil too.
 func (l *Lines) Add(p unsafe.Pointer) {
