@@ -2,6 +2,8 @@ package table
 
 import (
 	"encoding/binary"
+	"sync/atomic"
+	"unsafe"
 
 	"github.com/rootd/rootd/packetpath/vl1"
 )
@@ -73,9 +75,18 @@ const (
 	entryWords = 11
 
 	unitWords      = 4
-	blockUnits     = blockSlots * slotWords / unitWords
-	maxEntryBlocks = 11 // for three times as many units as the fullest segment has peers, and stale ones: see segment.brimming
+	blockUnits     = 1024 // of a block of entries
+	maxEntryBlocks = 22   // for three times as many units as the fullest segment has peers, and stale ones: see segment.brimming
 )
+
+// An entryBlock is the unit of memory for entries: 32 KiB. All segments have much the same number of peers, so that all need their next block
+// at much the same time: the smaller it is, the less a table grows at once.
+type entryBlock [blockUnits * unitWords]atomic.Uint64
+
+// word returns a word of the block as [block.slot] does a slot.
+func (b *entryBlock) word(i uint32) *atomic.Uint64 {
+	return (*atomic.Uint64)(unsafe.Add(unsafe.Pointer(b), i%(blockUnits*unitWords)*8))
+}
 
 // A placement is where an entry is in its segment: the number of its first unit, and longEntry if it has a handoff.
 type placement uint16
@@ -146,7 +157,7 @@ func (e *entry) unpackKey(k *vl1.PublicKey) {
 func (s *segment) placeOf(i uint32) placement { return placement(s.slot(i)[5].Load()) }
 
 // entryAt returns the block of an entry, and which word of it is the first. There is none only for a reader of a replaced segment.
-func (s *segment) entryAt(p placement) (b *block, word uint32) {
+func (s *segment) entryAt(p placement) (b *entryBlock, word uint32) {
 	u := p.unit()
 	if u >= maxEntryBlocks*blockUnits || u%blockUnits+uint32(p.units()) > blockUnits {
 		return nil, 0
@@ -186,7 +197,7 @@ func (s *segment) addEntry(e *entry) (placement, error) {
 	b := at.Load()
 	if b == nil {
 		var err error
-		if b, _, err = s.mem.get(ofEntries); err != nil {
+		if b, _, err = s.mem.entries.get(s.mem); err != nil {
 			return 0, err
 		}
 		at.Store(b)

@@ -78,7 +78,7 @@ func (c *Cursor) askSegment(i int) {
 	s := c.t.dir.Load().segment(h)
 	p.hash, p.seg, p.moves, p.found = h, s, c.t.moves, false
 	c.lines.Add(unsafe.Pointer(s))
-	c.lines.Add(unsafe.Pointer(&s.cold))
+	c.lines.Add(unsafe.Pointer(&s.used))
 }
 
 func (c *Cursor) askHome(i int) {
@@ -99,7 +99,11 @@ func (c *Cursor) askSlot(i int) {
 	w0 := s.slot(p.slot)[0].Load()
 	if addressOf(w0) == c.as[i] {
 		p.found = true
+		c.lines.Add(unsafe.Pointer(&s.cold[s.placeOf(p.slot).unit()/blockUnits%maxEntryBlocks]))
 		return
+	}
+	if w0 == 0 {
+		c.lines.Add(unsafe.Pointer(&s.cold[uint32(s.used)/blockUnits%maxEntryBlocks]))
 	}
 	h := hopsOf(w0)
 	if w0 != 0 && !h.near() { // it is new, and comes here, or it is far away

@@ -13,15 +13,15 @@
 // # Design
 //
 //	directory ──► lane ──────► 1 to 7 blocks of slots:    64 bytes a peer, the hot part
-//	 by the first   └► segment ► 1 to 11 blocks of entries: 64 bytes a peer for its key, and 32 for its handoff if it has one
+//	 by the first   └► segment ► 1 to 22 blocks of entries: 64 bytes a peer for its key, and 32 for its handoff if it has one
 //	 bits of Hash
 //
 // A slot is one cache line, found by the next bits of the hash: its home, or, if that was taken, the first free one after it, of which the
 // home keeps a hint: see hops. Segments are filled with those first who find their home free: see fillHome. What a lookup reads before it, a lane, lies in an array that stays in the cache, so that a packet costs one or
 // two misses; entries are needed for WHOIS, for handoffs, and for peers that this
 // member has not met, so they lie apart, and are dense although slots must not be. At 0.62 to 0.81 load, that is 150 to 180 bytes
-// a peer, and 32 more for one with a handoff. Blocks are all of one size, so what one segment gives back any other can use; slots have
-// chunks of memory of their own. The system's memory is taken in large chunks and returned when the table as a whole is gone; a
+// a peer, and 32 more for one with a handoff. Blocks of a kind are all of one size, so what one segment gives back any other can use; each kind has
+// chunks of memory of its own. The system's memory is taken in large chunks and returned when the table as a whole is gone; a
 // table never shrinks.
 //
 // Growth is by one segment at a time: see fillAfter. A slot is never moved or used twice within a segment: a deleted peer

@@ -52,7 +52,7 @@ func (t *Table) newSegment(prefix uint64, depth uint8, blocks int) (*segment, er
 	chance := float64((prefix+uint64(depth))*0x9e3779b97f4a7c15>>40&0xffff) / 0x10000
 	s.limit = int(float64(s.slots) * (limitLeast + limitSpread*chance))
 	for i := range blocks {
-		b, dirty, err := t.mem.get(ofSlots)
+		b, dirty, err := t.mem.slots.get(t.mem)
 		if err != nil {
 			t.free(s)
 			return nil, err
@@ -70,10 +70,10 @@ func (t *Table) newSegment(prefix uint64, depth uint8, blocks int) (*segment, er
 // free gives the blocks of s back. Readers may still be in them: what they read there does not count.
 func (t *Table) free(s *segment) {
 	for i := range s.hot {
-		t.mem.put(ofSlots, s.hot[i].Load())
+		t.mem.slots.put(t.mem, s.hot[i].Load())
 	}
 	for i := range s.cold {
-		t.mem.put(ofEntries, s.cold[i].Load())
+		t.mem.entries.put(t.mem, s.cold[i].Load())
 	}
 }
 

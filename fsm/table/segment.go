@@ -25,17 +25,13 @@ const (
 // A slot is eight words, one cache line: see [slotWords] for what is in them, [segment] for who may touch them.
 type slot [slotWords]atomic.Uint64
 
-// A block is the unit of memory: slots of peers, or entries with their keys. 64 KiB.
+// A block is the unit of memory for slots: 64 KiB.
 type block [blockSlots]slot
 
-// slot and word return a part of the block; what is beyond its end is counted from its beginning. By pointer arithmetic, because Go reads the
+// slot returns a slot of the block; what is beyond its end is counted from its beginning. By pointer arithmetic, because Go reads the
 // first byte of an array to see that there is one before it forms the address of an element: a line that nobody needs, and a cache miss.
 func (b *block) slot(i uint32) *slot {
 	return (*slot)(unsafe.Add(unsafe.Pointer(b), i%blockSlots*(slotWords*8)))
-}
-
-func (b *block) word(i uint32) *atomic.Uint64 {
-	return (*atomic.Uint64)(unsafe.Add(unsafe.Pointer(b), i%(blockSlots*slotWords)*8))
 }
 
 func addressOf(w0 uint64) vl1.Address { return vl1.Address(w0 >> addressShift) }
@@ -76,7 +72,6 @@ type segment struct {
 	slots  uint32 // usable ones: a multiple of blockSlots; 0 only in a closed table
 	depth  uint8
 	prefix uint64
-	cold   [maxEntryBlocks]atomic.Pointer[block]
 	saves  atomic.Pointer[saveSet]
 	mem    *arena // keeps the blocks mapped as long as the segment can be reached
 	born   uint64 // epoch of the table when it was made
@@ -88,6 +83,8 @@ type segment struct {
 	units  int // those of them that live peers have
 
 	loading sync.Mutex // held by the [Loader] that fills the segment, while the table is private
+
+	cold [maxEntryBlocks]atomic.Pointer[entryBlock]
 }
 
 // slot returns slot i, which must be less than s.slots.
