@@ -224,19 +224,21 @@ func (s *segment) fillHome(h uint64, a vl1.Address, w *words) bool {
 // among the slots that are prefetched with a home, and then the others, who would have taken that from some of them. Who is there
 // already is left out.
 func settle(late []words, to func(hash uint64) *segment) {
-	for _, within := range [2]uint32{prefetch.RunLines, maxBlocks * blockSlots} {
+	for _, among := range [2]uint32{prefetch.RunLines, maxBlocks * blockSlots} {
 		rest := late[:0]
-		for _, w := range late {
+		for i := range late {
+			w := &late[i]
 			a := addressOf(w[0])
 			h := Hash(a)
 			s := to(h)
-			i, known := s.find(h, a)
-			switch {
-			case known:
-			case s.distance(s.home(h), i) < within:
-				s.fillSlot(i, h, a, &w)
-			default:
-				rest = append(rest, w)
+			home := s.home(h)
+			if _, _, known := s.hot.search(home, s.slots, a); known {
+				continue
+			}
+			if i, found := s.empty(home, among); found {
+				s.fillSlot(i, h, a, w)
+			} else {
+				rest = append(rest, *w)
 			}
 		}
 		late = rest

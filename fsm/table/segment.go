@@ -103,7 +103,17 @@ func (s *segment) find(h uint64, a vl1.Address) (i uint32, found bool) {
 	if i, _, found := s.hot.search(home, s.slots, a); found {
 		return i, true
 	}
-	for i = home; addressOf(s.slot(i)[0].Load()) != 0; {
+	i, _ = s.empty(home, s.slots)
+	return i, false
+}
+
+// empty returns the first empty slot among so many from a home on, and false if there is none.
+func (s *segment) empty(home, among uint32) (i uint32, found bool) {
+	i = home
+	for range among {
+		if addressOf(s.slot(i)[0].Load()) == 0 {
+			return i, true
+		}
 		i = after(i, 1, s.slots)
 	}
 	return i, false
