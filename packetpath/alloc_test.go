@@ -61,23 +61,10 @@ func newBench(tb testing.TB) *bench {
 		}
 		ids = append(ids, id)
 	}
-	machine, err := fsm.New(fsm.Options{})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	for i, c := range []fsm.Command{
+	view := viewOf(tb,
 		&fsm.Bootstrap{ID: [16]byte{1}, Name: "x", Root: ids[0].Identity, Created: 1},
 		fsm.Changes{{Address: ids[2].Address, Key: ids[2].Key, HasKey: true}},
-	} {
-		entry, err := fsm.Encode(c)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		fsm.Stamp(entry, 1_700_000_000_000)
-		if resp := machine.Apply(&raft.Log{Index: uint64(i + 1), Type: raft.LogCommand, Data: entry}).(fsm.Response); resp.Err != nil {
-			tb.Fatal(resp.Err)
-		}
-	}
+	)
 
 	limits := DefaultLimits()
 	limits.HelloRate, limits.HelloBurst = 1e9, 1e9
@@ -90,7 +77,7 @@ func newBench(tb testing.TB) *bench {
 	}
 	r := New(Options{
 		Sockets:  sockets,
-		Identity: ids[0], View: machine.View(), Sink: deaf{}, Groups: gather.New(gather.Options{}), Limits: limits,
+		Identity: ids[0], View: view, Sink: deaf{}, Groups: gather.New(gather.Options{}), Limits: limits,
 	})
 	b := &bench{w: r.newWorker(0), plain: make([]byte, vl1.MaxPacket)}
 	b.w.now = 1e12
@@ -99,11 +86,8 @@ func newBench(tb testing.TB) *bench {
 		if err != nil {
 			tb.Fatal(err)
 		}
-		s := r.sessions.insert(&session{id: ids[i+1].Identity, key: key})
 		b.froms[i] = origin{addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(10 + i)}), 9993)}
-		p, _ := s.heardFrom(b.froms[i], 1, b.w.now)
-		p.echoID.Store(7)
-		s.confirm(b.froms[i], 7, b.w.now)
+		s, _ := b.attach(&session{id: ids[i+1].Identity, key: key}, b.froms[i])
 		s.sighted.Store(1 << 60)
 		s.version.Store(packVersion(12, 1, 14, 0))
 		if i > 0 {
@@ -123,6 +107,35 @@ func newBench(tb testing.TB) *bench {
 	b.frame = vl1.NewPacket(nil, 5, ids[2].Address, ids[1].Address, vl1.VerbFrame)
 	b.frame = append(b.frame, make([]byte, 172)...)
 	return b
+}
+
+// viewOf returns what becomes of these entries.
+func viewOf(tb testing.TB, commands ...fsm.Command) *fsm.View {
+	tb.Helper()
+	machine, err := fsm.New(fsm.Options{})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for i, c := range commands {
+		entry, err := fsm.Encode(c)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		fsm.Stamp(entry, 1_700_000_000_000)
+		if resp := machine.Apply(&raft.Log{Index: uint64(i + 1), Type: raft.LogCommand, Data: entry}).(fsm.Response); resp.Err != nil {
+			tb.Fatal(resp.Err)
+		}
+	}
+	return machine.View()
+}
+
+// attach gives the worker's root a session with a confirmed path.
+func (b *bench) attach(s *session, from origin) (*session, *path) {
+	s = b.w.root.sessions.insert(s)
+	at, _ := s.heardFrom(from, 1, b.w.now)
+	at.echoID.Store(7)
+	s.confirm(from, 7, b.w.now)
+	return s, at
 }
 
 // give hands a batch of copies of p to the worker as a reader would, and returns how many answers left.
@@ -227,10 +240,6 @@ func (noLink) Flush()                            {}
 // join makes the bench's root member 1 of two, whose log has these peers, on a planet of timestamp 5.
 func (b *bench) join(tb testing.TB, peers fsm.Changes, more ...fsm.Command) {
 	tb.Helper()
-	machine, err := fsm.New(fsm.Options{})
-	if err != nil {
-		tb.Fatal(err)
-	}
 	r := b.w.root
 	r.link, r.member, r.hints = func() LinkSender { return noLink{} }, 1, make(chan *session, 1<<16)
 	b.w.link = r.link()
@@ -244,17 +253,7 @@ func (b *bench) join(tb testing.TB, peers fsm.Changes, more ...fsm.Command) {
 	for some := range slices.Chunk(peers, fsm.MaxChanges) {
 		commands = append(commands, some)
 	}
-	for i, c := range append(commands, more...) {
-		entry, err := fsm.Encode(c)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		fsm.Stamp(entry, 1_700_000_000_000)
-		if resp := machine.Apply(&raft.Log{Index: uint64(i + 1), Type: raft.LogCommand, Data: entry}).(fsm.Response); resp.Err != nil {
-			tb.Fatal(resp.Err)
-		}
-	}
-	r.view = machine.View()
+	r.view = viewOf(tb, append(commands, more...)...)
 }
 
 // Looking whether a peer should be elsewhere allocates nothing, whatever comes of it.

@@ -13,6 +13,11 @@ import (
 	"github.com/rootd/rootd/packetpath/vl1"
 )
 
+// clientOf is the address of the i-th of many clients.
+func clientOf(i int) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 9993)
+}
+
 // crowd gives a worker's root many attached peers, and returns a packet of each to another one, in random order.
 func crowd(b *bench, n int) []udp.Message {
 	r, rng := b.w.root, rand.New(rand.NewPCG(1, 2))
@@ -24,12 +29,9 @@ func crowd(b *bench, n int) []udp.Message {
 	}
 	peers := make([]peer, n)
 	for i := range peers {
-		p := peer{vl1.Address(uint64(i+1) * 0x9e3779b97f4a7c15 << 24 >> 24), origin{addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 9993)}}
-		s := r.sessions.insert(&session{id: vl1.Identity{Address: p.addr}})
-		at, _ := s.heardFrom(p.from, 1, b.w.now)
-		at.echoID.Store(7)
+		p := peer{vl1.Address(uint64(i+1) * 0x9e3779b97f4a7c15 << 24 >> 24), origin{addr: clientOf(i)}}
+		s, at := b.attach(&session{id: vl1.Identity{Address: p.addr}}, p.from)
 		at.echoed.Store(b.w.now)
-		s.confirm(p.from, 7, b.w.now)
 		s.checked.Store(1 << 60)
 		peers[i] = p
 	}
@@ -78,14 +80,11 @@ func BenchmarkRelayMany(b *testing.B) {
 func greeters(tb testing.TB, b *bench, n, others int) []udp.Message {
 	tb.Helper()
 	r, rng := b.w.root, rand.New(rand.NewPCG(1, 2))
-	v4 := func(i int) netip.AddrPort {
-		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 9993)
-	}
 	peers := make(fsm.Changes, n+others)
 	for i := range peers {
 		peers[i] = fsm.Change{
 			Address: vl1.Address(uint64(i+1)*0x9e3779b9&0x7fffffffff | 1<<38), HasKey: true,
-			V4: v4(i), Protocol: 12, Major: 1, Minor: 14, Planet: 5, Position: geo.Point{Lat: float64(i%140 - 70), Lon: float64(i%360 - 180)}.Unit(), HasPosition: true, Member: 1, Epoch: 1,
+			V4: clientOf(i), Protocol: 12, Major: 1, Minor: 14, Planet: 5, Position: geo.Point{Lat: float64(i%140 - 70), Lon: float64(i%360 - 180)}.Unit(), HasPosition: true, Member: 1, Epoch: 1,
 		}
 		peers[i].Key[0] = byte(i)
 	}
@@ -95,10 +94,7 @@ func greeters(tb testing.TB, b *bench, n, others int) []udp.Message {
 		from := origin{addr: peers[i].V4}
 		s := &session{id: vl1.Identity{Address: peers[i].Address, Key: peers[i].Key}}
 		s.key[0] = byte(k)
-		s = r.sessions.insert(s)
-		at, _ := s.heardFrom(from, 1, b.w.now)
-		at.echoID.Store(7)
-		s.confirm(from, 7, b.w.now)
+		b.attach(s, from)
 		s.sighted.Store(b.w.now)
 		s.version.Store(packVersion(12, 1, 14, 0))
 		s.planet.Store(5)
@@ -111,6 +107,37 @@ func greeters(tb testing.TB, b *bench, n, others int) []udp.Message {
 		batch[k] = udp.Message{Buf: p, N: len(p), Addr: from.addr}
 	}
 	return batch
+}
+
+// greet hands a batch of HELLOs to the worker.
+func (b *bench) greet(batch []udp.Message) {
+	b.w.foresee(batch)
+	for i := range batch {
+		m := &batch[i]
+		p := b.plain[:copy(b.plain, m.Buf[:m.N])] // it is decrypted in place
+		b.w.datagram(p, origin{addr: m.Addr})
+	}
+	b.w.end()
+}
+
+// A HELLO in a cluster looks into the log and considers where its sender should be: that allocates nothing either.
+func TestHelloInClusterDoesNotAllocate(t *testing.T) {
+	l := newBench(t)
+	w, batch := l.w, greeters(t, l, batchSize, 100)
+	answered, decisions := w.n[HelloAnswered], w.n[Decisions]
+	const runs = 20
+	if n := testing.AllocsPerRun(runs, func() {
+		w.now += 120_000
+		l.greet(batch)
+	}); n != 0 {
+		t.Errorf("%v allocations for %d HELLOs", n, batchSize)
+	}
+	if n := w.n[HelloAnswered] - answered; n != (runs+1)*batchSize {
+		t.Errorf("%d of %d HELLOs answered", n, (runs+1)*batchSize)
+	}
+	if w.n[Decisions]-decisions < runs*batchSize {
+		t.Errorf("%d decisions", w.n[Decisions]-decisions)
+	}
 }
 
 // Keep-alive HELLOs of clients of a cluster, each once in two minutes, as they come: hardly anything of one is in any cache. Without the kernel.
@@ -129,13 +156,7 @@ func BenchmarkHelloMany(b *testing.B) {
 				}
 				batch := packets[next : next+size]
 				next += size
-				w.foresee(batch)
-				for i := range batch {
-					m := &batch[i]
-					p := l.plain[:copy(l.plain, m.Buf[:m.N])] // it is decrypted in place
-					w.datagram(p, origin{addr: m.Addr})
-				}
-				w.end()
+				l.greet(batch)
 			}
 			if n := w.n[HelloAnswered] - answered; n != uint64(b.N*size) {
 				b.Fatalf("%d of %d HELLOs answered", n, b.N*size)

@@ -102,12 +102,12 @@ func (c *Cursor) askSlot(i int) {
 		c.lines.Add(unsafe.Pointer(&s.cold[s.placeOf(p.slot).unit()/blockUnits%maxEntryBlocks]))
 		return
 	}
-	if w0 == 0 {
-		c.lines.Add(unsafe.Pointer(&s.cold[uint32(s.used)/blockUnits%maxEntryBlocks]))
-	}
 	h := hopsOf(w0)
-	if w0 != 0 && !h.near() { // it is new, and comes here, or it is far away
-		h |= 1<<0 | 1<<1
+	if !h.near() { // it is new, and comes here, or it is far away
+		c.lines.Add(unsafe.Pointer(&s.cold[uint32(s.used)/blockUnits%maxEntryBlocks]))
+		if w0 != 0 {
+			h |= 1<<0 | 1<<1
+		}
 	}
 	for h.near() {
 		var d uint32

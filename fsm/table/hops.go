@@ -40,16 +40,11 @@ func (h hops) near() bool { return h&^farHop != 0 }
 
 // addHop notes in a peer's home that it is in slot i.
 func (s *segment) addHop(home, i uint32) {
-	sl := s.slot(home)
-	store(&sl[0], sl[0].Load()|uint64(hopTo(s.distance(home, i)))<<hopShift)
-}
-
-// distance is how many slots i comes after home, round the end.
-func (s *segment) distance(home, i uint32) uint32 {
+	sl, distance := s.slot(home), i-home
 	if i < home {
-		i += s.slots
+		distance += s.slots
 	}
-	return i - home
+	store(&sl[0], sl[0].Load()|uint64(hopTo(distance))<<hopShift)
 }
 
 // slotBlocks are the slots of a segment.

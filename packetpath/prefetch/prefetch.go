@@ -19,7 +19,7 @@ const RunLines = 4
 // Run asks for the line of p and those that follow it, and does not wait for them. Any address will do, nil too.
 func Run(p unsafe.Pointer) { run(p) }
 
-// Most is how many lines are asked for together; those that are added to so many are left out.
+// Most is how many lines are asked for together: ten for each packet of a batch of 32. Those that are added to so many are left out.
 const Most = 320
 
 // Add adds the line at an address. Any address will do, nil too.
