@@ -158,11 +158,10 @@ func (f *FSM) changes(cs Changes) {
 // change applies one change of a peer. The rules, in order: the identity that came first wins; an attachment
 // counts only in its member's current epoch; everything else replaces what was there.
 func (f *FSM) change(at *table.Cursor, c *Change, seen uint32) {
-	r := &f.rec
 	n := &f.st.Counters
-	known := at.Next(r)
+	known := at.Next()
 	switch {
-	case known && (c.HasKey && c.Key != r.Key || !c.HasKey && [2]byte(c.Key[:2]) != [2]byte(r.Key[:2])):
+	case known && !at.KeyBegins(c.keyBytes()):
 		n.Collisions++
 		return
 	case known:
@@ -173,33 +172,41 @@ func (f *FSM) change(at *table.Cursor, c *Change, seen uint32) {
 		n.Full++
 		return
 	default:
-		r.Key = c.Key
 		f.st.Peers++
 		n.Created++
 	}
 	n.Changes++
+	w := at.Words()
 	if !c.aside() {
-		r.LastSeen = seen // the log's time never goes back
+		w.SetLastSeen(seen) // the log's time never goes back
 	}
 	if c.V4.IsValid() || c.V6.IsValid() {
-		f.attach(r, c, seen)
+		f.attach(at, c, seen)
 	}
 	if c.Protocol != 0 {
-		r.Protocol, r.Major, r.Minor, r.Revision = c.Protocol, c.Major, c.Minor, c.Revision
+		w.SetSoftware(c.Protocol, c.Major, c.Minor, c.Revision)
 	}
 	if c.Planet != 0 {
-		r.Planet = c.Planet
+		w.SetPlanet(c.Planet)
 	}
 	if c.HasPosition {
-		r.Position, r.Flags = c.Position, r.Flags&^(geo.RadiusClasses-1)|c.Radius
+		w.SetPosition(c.Position, w.Flags()&^(geo.RadiusClasses-1)|c.Radius)
 	}
 	if known {
-		f.update(at, r)
-	} else if err := at.Set(r); err != nil {
-		f.noMemory(r, err)
+		f.update(at)
+	} else if err := at.Insert(&c.Key); err != nil {
+		f.noMemory(at.Address(), err)
 	} else {
-		f.st.sum.add(r)
+		f.st.sum.addPeer(at.Address(), &c.Key, w)
 	}
+}
+
+// keyBytes is what the change says of the key.
+func (c *Change) keyBytes() []byte {
+	if c.HasKey {
+		return c.Key[:]
+	}
+	return c.Key[:2]
 }
 
 // aside reports whether the change is no sign of life: it says only where a known peer is.
@@ -208,35 +215,37 @@ func (c *Change) aside() bool {
 }
 
 // attach sets the attachments that c brings, unless c's member has begun another life since.
-func (f *FSM) attach(r *table.Record, c *Change, seen uint32) {
+func (f *FSM) attach(at *table.Cursor, c *Change, seen uint32) {
 	if m, ok := f.st.Member(c.Member); !ok || m.Epoch != c.Epoch {
 		f.st.Counters.Stale++
 		return
 	}
+	w := at.Words()
 	if c.V4.IsValid() {
-		before, same := r.V4Member, r.V4Epoch == c.Epoch
-		r.V4, r.V4Member, r.V4Epoch = c.V4, c.Member, c.Epoch
-		f.arrived(r, false, before, same, seen)
+		before, epoch := w.Attached(false)
+		w.Attach4(c.V4, c.Member, c.Epoch)
+		f.arrived(at, false, before, epoch == c.Epoch, seen)
 	}
 	if c.V6.IsValid() {
-		before, same := r.V6Member, r.V6Epoch == c.Epoch
-		r.V6, r.V6Member, r.V6Epoch = c.V6, c.Member, c.Epoch
-		f.arrived(r, true, before, same, seen)
+		before, epoch := w.Attached(true)
+		w.Attach6(c.V6, c.Member, c.Epoch)
+		f.arrived(at, true, before, epoch == c.Epoch, seen)
 	}
 }
 
-// update replaces the record of the known peer that at found.
-func (f *FSM) update(at *table.Cursor, r *table.Record) {
-	if err := at.Set(r); err != nil {
-		f.noMemory(r, err)
+// update stores what became of the known peer at hand.
+func (f *FSM) update(at *table.Cursor) {
+	changed, err := at.Store()
+	if err != nil {
+		f.noMemory(at.Address(), err)
 		return
 	}
-	f.st.sum.replace(r.Address, at.Held(), at.Now())
+	f.st.sum.replace(at.Address(), at.Held(), at.Words(), changed)
 }
 
 // noMemory halts: this member no longer has the state that the others have, and must not go on.
-func (f *FSM) noMemory(r *table.Record, err error) {
-	f.st.Halted = fmt.Sprintf("store peer %s: %v", r.Address, err)
+func (f *FSM) noMemory(a vl1.Address, err error) {
+	f.st.Halted = fmt.Sprintf("store peer %s: %v", a, err)
 }
 
 func (f *FSM) keepAlive(c *KeepAlive) {
@@ -244,9 +253,9 @@ func (f *FSM) keepAlive(c *KeepAlive) {
 	var at table.Cursor
 	f.st.peers.Visit(&at, c.Addresses)
 	for range c.Addresses {
-		if r := &f.rec; at.Next(r) && r.LastSeen < seen {
-			r.LastSeen = seen
-			f.update(&at, r)
+		if at.Next() && at.Words().LastSeen() < seen {
+			at.Words().SetLastSeen(seen)
+			f.update(&at)
 		}
 	}
 }
@@ -255,13 +264,13 @@ func (f *FSM) expire(c *Expire) {
 	var at table.Cursor
 	f.st.peers.Visit(&at, c.Addresses)
 	for range c.Addresses {
-		r := &f.rec
 		switch {
-		case !at.Next(r):
-		case r.LastSeen >= c.Cutoff:
+		case !at.Next():
+		case at.Held().LastSeen() >= c.Cutoff:
 			f.st.Counters.Spared++
 		default:
-			f.st.sum.remove(r)
+			at.Record(&f.rec)
+			f.st.sum.remove(&f.rec)
 			at.Delete()
 			f.st.Peers--
 			f.st.Counters.Expired++

@@ -13,15 +13,16 @@ func (f *FSM) handoffs(hs Handoffs) {
 	for i := range hs {
 		h := &hs[i]
 		r := &f.rec
-		if !at.Next(r) {
+		if !at.Next() {
 			f.st.Counters.HandoffsRefused++
 			continue
 		}
-		if !f.handoff(r, h, now) {
+		if at.Record(r); !f.handoff(r, h, now) {
 			f.st.Counters.HandoffsRefused++
 			continue
 		}
-		if f.update(&at, r); f.st.Halted != "" {
+		at.Words().SetHandoff(&r.Handoff)
+		if f.update(&at); f.st.Halted != "" {
 			return
 		}
 	}
@@ -136,13 +137,21 @@ func setPrio(x *table.Handoff, v6 bool, prio uint8) {
 	}
 }
 
-// arrived brings the handoff of r up to date with an attachment: in a family, to a member that may or may not be the one of before.
-// same: it is also the same epoch.
-func (f *FSM) arrived(r *table.Record, v6 bool, before table.MemberID, same bool, now uint32) {
-	member := r.V4Member
-	if v6 {
-		member = r.V6Member
+// arrived brings the handoff of the peer at hand up to date with an attachment that it got: in a family, to a member that may or may not be
+// the one of before. same: it is also the same epoch.
+func (f *FSM) arrived(at *table.Cursor, v6 bool, before table.MemberID, same bool, now uint32) {
+	w := at.Words()
+	member, _ := w.Attached(v6)
+	if !w.HandedOff() && (before == 0 || before == member) {
+		return // nothing was under way, and it did not move
 	}
+	r := &f.rec
+	at.Record(r)
+	f.arrivedAt(r, v6, member, before, same, now)
+	w.SetHandoff(&r.Handoff)
+}
+
+func (f *FSM) arrivedAt(r *table.Record, v6 bool, member, before table.MemberID, same bool, now uint32) {
 	x := &r.Handoff
 	done := false
 	if x.Target != 0 && x.V6 == v6 && !(same && member == before) {

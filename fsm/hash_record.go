@@ -15,6 +15,9 @@ func (s *sum) add(r *table.Record) { s.plus(hashRecord(r)) }
 
 func (s *sum) remove(r *table.Record) { s.minus(hashRecord(r)) }
 
+// addPeer is add for a record in words.
+func (s *sum) addPeer(a vl1.Address, key *vl1.PublicKey, w *table.Words) { s.plus(hashPeer(a, key, w)) }
+
 // addEncoded adds a record that readRecord took.
 func (s *sum) addEncoded(b *[recordSize]byte) {
 	var w table.Words
@@ -24,12 +27,10 @@ func (s *sum) addEncoded(b *[recordSize]byte) {
 	s.plus(x+p, y+q)
 }
 
-// replace makes the other words of a peer's record those of is.
-func (s *sum) replace(a vl1.Address, was, is *table.Words) {
-	for i := 1; i < len(is); i++ {
-		if was[i] == is[i] {
-			continue
-		}
+// replace makes the other words of a peer's record those of is, where they changed: bit i stands for word i.
+func (s *sum) replace(a vl1.Address, was, is *table.Words, changed uint64) {
+	for ; changed != 0; changed &= changed - 1 {
+		i := bits.TrailingZeros64(changed) % len(is)
 		if was[i] != 0 {
 			s.minus(hashWord(a, i, was[i]))
 		}
@@ -40,13 +41,17 @@ func (s *sum) replace(a vl1.Address, was, is *table.Words) {
 }
 
 func hashRecord(r *table.Record) (uint64, uint64) {
-	var b [recordSize]byte
-	r.Address.Append(b[:0])
-	copy(b[vl1.AddressLen:], r.Key[:])
 	var w table.Words
 	r.Words(&w)
+	return hashPeer(r.Address, &r.Key, &w)
+}
+
+func hashPeer(a vl1.Address, key *vl1.PublicKey, w *table.Words) (uint64, uint64) {
+	var b [recordSize]byte
+	a.Append(b[:0])
+	copy(b[vl1.AddressLen:], key[:])
 	x, y := hashIdentity(&b)
-	p, q := hashWords(r.Address, &w)
+	p, q := hashWords(a, w)
 	return x + p, y + q
 }
 

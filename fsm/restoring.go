@@ -147,7 +147,7 @@ func (f *FSM) restorePart(c *Restore) error {
 	for i := range c.Records {
 		r := &c.Records[i]
 		if err := s.peers.Put(r); err != nil {
-			f.noMemory(r, err)
+			f.noMemory(r.Address, err)
 			return nil
 		}
 		s.sum.add(r)

@@ -208,7 +208,7 @@ func BenchmarkChange(b *testing.B) {
 		})
 	}
 	b.Run(fmt.Sprintf("peers=%d/cursor", n), func(b *testing.B) {
-		r := full
+		seen := full.LastSeen
 		batch := make([]vl1.Address, 64)
 		for b.Loop() {
 			for i := range batch {
@@ -217,12 +217,14 @@ func BenchmarkChange(b *testing.B) {
 			var c table.Cursor
 			tab.Visit(&c, batch)
 			for range batch {
-				if !c.Next(&r) {
+				if !c.Next() {
 					b.Fatal("not found")
 				}
-				r.LastSeen++
-				r.V4Member++
-				if err := c.Set(&r); err != nil {
+				seen++
+				w := c.Words()
+				w.SetLastSeen(seen)
+				w.Attach4(full.V4, table.MemberID(seen), 1)
+				if _, err := c.Store(); err != nil {
 					b.Fatal(err)
 				}
 			}

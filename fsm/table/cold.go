@@ -70,6 +70,9 @@ func (h *Handoff) Since(v6 bool) uint32 {
 // something to the peer. Entries are immutable: a change of either takes a new one.
 type entry [entryWords]uint64
 
+// handoffWords are words 8 to 10 of an entry.
+type handoffWords [entryWords - keyWords]uint64
+
 const (
 	keyWords   = 8
 	entryWords = 11
@@ -116,11 +119,9 @@ func (e *entry) packKey(k *vl1.PublicKey) {
 }
 
 // handoff is words 8 to 10.
-func (e *entry) handoff() *[entryWords - keyWords]uint64 {
-	return (*[entryWords - keyWords]uint64)(e[keyWords:])
-}
+func (e *entry) handoff() *handoffWords { return (*handoffWords)(e[keyWords:]) }
 
-func (h *Handoff) pack(w *[entryWords - keyWords]uint64) {
+func (h *Handoff) pack(w *handoffWords) {
 	family := uint64(0)
 	if h.V6 {
 		family = 1
@@ -132,18 +133,18 @@ func (h *Handoff) pack(w *[entryWords - keyWords]uint64) {
 
 func (e *entry) unpack(r *Record) {
 	e.unpackKey(&r.Key)
-	e.unpackHandoff(&r.Handoff)
+	r.Handoff.unpack(e.handoff())
 }
 
-func (e *entry) unpackHandoff(h *Handoff) {
-	if e.plain() {
+func (h *Handoff) unpack(w *handoffWords) {
+	if w[0]|w[1]|w[2] == 0 {
 		*h = Handoff{}
 		return
 	}
 	*h = Handoff{
-		Target: MemberID(e[8] >> 48), From: MemberID(e[8] >> 32), At: uint32(e[8]),
-		Failed: MemberID(e[9] >> 48), Prio4: uint8(e[9] >> 40), Prio6: uint8(e[9] >> 32), Since4: uint32(e[9]),
-		Since6: uint32(e[10] >> 32), Moves: uint8(e[10] >> 24), Pushes: uint8(e[10] >> 16), Fails: uint8(e[10] >> 8), V6: e[10]&1 != 0,
+		Target: MemberID(w[0] >> 48), From: MemberID(w[0] >> 32), At: uint32(w[0]),
+		Failed: MemberID(w[1] >> 48), Prio4: uint8(w[1] >> 40), Prio6: uint8(w[1] >> 32), Since4: uint32(w[1]),
+		Since6: uint32(w[2] >> 32), Moves: uint8(w[2] >> 24), Pushes: uint8(w[2] >> 16), Fails: uint8(w[2] >> 8), V6: w[2]&1 != 0,
 	}
 }
 
@@ -154,7 +155,7 @@ func (e *entry) unpackKey(k *vl1.PublicKey) {
 }
 
 // placeOf is the place of the entry of the peer in slot i.
-func (s *segment) placeOf(i uint32) placement { return placement(s.slot(i)[5].Load()) }
+func (s *segment) placeOf(i uint32) placement { return s.slot(i).place() }
 
 // entryAt returns the block of an entry, and which word of it is the first. There is none only for a reader of a replaced segment.
 func (s *segment) entryAt(p placement) (b *entryBlock, word uint32) {
@@ -176,11 +177,16 @@ func (s *segment) loadEntry(p placement, e *entry) bool {
 	}
 	e[8], e[9], e[10] = 0, 0, 0
 	if p&longEntry != 0 {
-		for j := uint32(keyWords); j < entryWords; j++ {
-			e[j] = b.word(at + j).Load()
-		}
+		b.loadHandoff(at, e.handoff())
 	}
 	return true
+}
+
+// loadHandoff reads the handoff of the entry that begins at a word, which must have one.
+func (b *entryBlock) loadHandoff(at uint32, h *handoffWords) {
+	for j := range h {
+		h[j] = b.word(at + keyWords + uint32(j)).Load()
+	}
 }
 
 // addEntry stores an entry at the next place, which is in one block.

@@ -1,6 +1,8 @@
 package table
 
 import (
+	"encoding/binary"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/rootd/rootd/packetpath/prefetch"
@@ -10,7 +12,7 @@ import (
 // A Cursor goes through peers in a given order, for the writer, who may change each when it is its turn. While one peer is at hand, the
 // memory of the next ones is on its way: a change waits for none of its cache misses, unless others keep the memory busy.
 //
-// Between Next and the Set or Delete that follows, nothing else may change the table.
+// Between Next and the Store, Insert, Set or Delete that follows, if any does, nothing else may change the table.
 type Cursor struct {
 	t     *Table
 	as    []vl1.Address
@@ -18,48 +20,46 @@ type Cursor struct {
 	ring  [ringSize]spot
 	lines prefetch.Lines
 
-	// What Next found.
-	seg   *segment
-	slot  uint32
-	known bool
-	hash  uint64
-	place placement
-	held  Words
-	now   Words
+	// The peer at hand.
+	spot
+	held Words
+	now  Words
 }
 
-// A spot is what a cursor knows of a peer whose turn comes.
+// A spot is where a peer is, or what a cursor knows of it before its turn comes.
 type spot struct {
 	hash  uint64
 	seg   *segment
 	moves uint64 // Table.moves when seg was current
 	slot  uint32 // home, then where the peer is, if it was found
-	found bool
+	known bool   // it was found
+	place placement
+	at    *slot          // of slot, nil in a closed table
+	key   *atomic.Uint64 // the first word of its entry, if it was found
 }
 
-// A peer's memory is asked for in four steps, each when the one before should have been answered: its segment, which is too much for a
-// processor's cache if there are thousands; its home; where the home says that the peer is; and its entry. A group of peers takes a step
+// A peer's memory is asked for in three steps, each when the one before should have been answered: its home, and its segment, which is too
+// much for a processor's cache if there are thousands; where the home says that the peer is; and its entry. A group of peers takes a step
 // together, since a processor goes on past few instructions only that wait for an address to be translated.
 const (
 	group    = 16 // peers
-	ringSize = 4 * group
+	steps    = 3
+	ringSize = 4 * group // steps groups, and a power of two
 )
 
 // Visit makes c go through these peers.
 func (t *Table) Visit(c *Cursor, as []vl1.Address) {
 	c.t, c.as, c.next = t, as, 0
-	for i := -3 * group; i < 0; i += group {
+	for i := (1 - steps) * group; i < 0; i += group {
 		c.ask(i)
 	}
 }
 
-// ask takes the next steps of the group that begins at i, which needs its entries now, and of the three that follow it.
+// ask takes the next steps of the group that begins at i, which needs its entries now, and of the two that follow it.
 func (c *Cursor) ask(i int) {
-	for n := i + 3*group; n < min(i+4*group, len(c.as)); n++ {
-		c.askSegment(n)
-	}
-	for n := max(0, i+2*group); n < min(i+3*group, len(c.as)); n++ {
-		c.askHome(n)
+	d := c.t.dir.Load()
+	for n := i + 2*group; n < min(i+3*group, len(c.as)); n++ {
+		c.askHome(n, d)
 	}
 	for n := max(0, i+group); n < min(i+2*group, len(c.as)); n++ {
 		c.askSlot(n)
@@ -70,36 +70,35 @@ func (c *Cursor) ask(i int) {
 	c.lines.Fetch()
 }
 
-func (c *Cursor) spot(i int) *spot { return &c.ring[i%ringSize] }
+func (c *Cursor) upcoming(i int) *spot { return &c.ring[i%ringSize] }
 
-func (c *Cursor) askSegment(i int) {
-	p := c.spot(i)
+// askHome finds the home by way of the lane, which stays in a cache, and not of the segment.
+func (c *Cursor) askHome(i int, d *directory) {
+	p := c.upcoming(i)
 	h := Hash(c.as[i])
-	s := c.t.dir.Load().segment(h)
-	p.hash, p.seg, p.moves, p.found = h, s, c.t.moves, false
-	c.lines.Add(unsafe.Pointer(s))
-	c.lines.Add(unsafe.Pointer(&s.used))
-}
-
-func (c *Cursor) askHome(i int) {
-	p := c.spot(i)
-	if s := p.seg; s.slots != 0 {
-		p.slot = s.home(p.hash)
-		c.lines.Add(unsafe.Pointer(s.slot(p.slot)))
+	s, l := d.segment(h), d.lane(h)
+	p.hash, p.seg, p.moves, p.known, p.at = h, s, c.t.moves, false, nil
+	shape := l.shape.Load()
+	if slots := laneSlots(shape); slots != 0 {
+		p.slot = home(h, laneDepth(shape), slots)
+		p.at = l.hot.slot(p.slot)
+		c.lines.Add(unsafe.Pointer(p.at))
+		c.lines.Add(unsafe.Pointer(s))
+		c.lines.Add(unsafe.Pointer(&s.used))
 	}
 }
 
 // askSlot asks for the first slots that the peer may be in, if it is not at home.
 func (c *Cursor) askSlot(i int) {
-	p := c.spot(i)
-	s := p.seg
-	if s.slots == 0 {
+	p := c.upcoming(i)
+	if p.at == nil {
 		return
 	}
-	w0 := s.slot(p.slot)[0].Load()
+	s := p.seg
+	w0 := p.at[0].Load()
 	if addressOf(w0) == c.as[i] {
-		p.found = true
-		c.lines.Add(unsafe.Pointer(&s.cold[s.placeOf(p.slot).unit()/blockUnits%maxEntryBlocks]))
+		p.known = true
+		c.lines.Add(unsafe.Pointer(&s.cold[p.at.place().unit()/blockUnits%maxEntryBlocks]))
 		return
 	}
 	h := hopsOf(w0)
@@ -117,96 +116,181 @@ func (c *Cursor) askSlot(i int) {
 }
 
 func (c *Cursor) askEntry(i int) {
-	p := c.spot(i)
-	s := p.seg
-	if s.slots == 0 {
+	p := c.upcoming(i)
+	if p.at == nil {
 		return
 	}
-	if !p.found {
+	s := p.seg
+	if !p.known {
 		var at uint32
-		if at, _, p.found = s.hot.search(p.slot, s.slots, c.as[i]); !p.found {
+		if at, _, p.known = s.hot.search(p.slot, s.slots, c.as[i]); !p.known {
 			s.prefetchNext(&c.lines)
 			return
 		}
-		p.slot = at
+		p.slot, p.at = at, s.slot(at)
 	}
-	s.prefetchEntry(s.slot(p.slot), &c.lines)
+	p.place = p.at.place()
+	p.key = s.prefetchEntry(p.place, &c.lines)
 }
 
-// Next fills r with the next peer, and reports whether the table has it. If not, r has the address and nothing else. There must be a next one.
-func (c *Cursor) Next(r *Record) bool {
+// Next goes on to the next peer, and reports whether the table has it. There must be a next one.
+func (c *Cursor) Next() bool {
 	i := c.next
 	c.next++
 	if i%group == 0 {
 		c.ask(i)
 	}
-	a, p := c.as[i], c.spot(i)
-	s := p.seg
-	if p.moves != c.t.moves {
-		s, p.found = c.t.dir.Load().segment(p.hash), false
-	}
-	c.seg, c.hash, c.slot = s, p.hash, p.slot
-	c.known = p.found && addressOf(s.slot(c.slot)[0].Load()) == a
-	if !c.known {
-		c.known = s.slots != 0 && !a.Reserved()
-		if c.known {
-			c.slot, c.known = s.find(p.hash, a)
-		}
+	a := c.as[i]
+	c.spot = *c.upcoming(i)
+	if !c.known || c.moves != c.t.moves || addressOf(c.at[0].Load()) != a {
+		c.find(a)
 	}
 	if !c.known {
-		*r = Record{Address: a}
+		c.held, c.now = Words{}, Words{}
 		return false
 	}
-	w := c.held.slot()
-	var e entry
-	s.slot(c.slot).load(w)
-	c.place = w.place()
-	s.loadEntry(c.place, &e)
-	r.unpack(w)
-	e.unpack(r)
-	w[0] = 0
-	w.setPlace(0)
-	*c.held.handoff() = *e.handoff()
+	c.hold()
 	return true
 }
 
-// Held is the known peer that Next found.
+// find looks for the peer at hand once more: the table, or the peer, may have changed since it was looked for.
+func (c *Cursor) find(a vl1.Address) {
+	s := c.t.dir.Load().segment(c.hash)
+	c.seg, c.known = s, false
+	if s.slots == 0 || a.Reserved() {
+		return
+	}
+	if c.slot, c.known = s.find(c.hash, a); c.known {
+		c.at = s.slot(c.slot)
+		b, at := s.entryAt(c.at.place())
+		c.key = b.word(at)
+	}
+}
+
+// hold takes the words of the peer at hand. Each is stored on its own, as it is loaded again.
+func (c *Cursor) hold() {
+	for j := 1; j < slotWords; j++ {
+		x := c.at[j].Load()
+		if j == placeWord {
+			c.place = placement(x)
+			x &^= placeMask
+		}
+		c.held[j], c.now[j] = x, x
+	}
+	if c.place&longEntry == 0 {
+		for j := keyWords; j < entryWords; j++ {
+			c.held[j], c.now[j] = 0, 0
+		}
+		return
+	}
+	b, at := c.seg.entryAt(c.place)
+	b.loadHandoff(at, c.held.handoff())
+	*c.now.handoff() = *c.held.handoff()
+}
+
+// Address is that of the peer at hand.
+func (c *Cursor) Address() vl1.Address { return c.as[c.next-1] }
+
+// Held is what the table has of the peer at hand, zero if it is unknown.
 func (c *Cursor) Held() *Words { return &c.held }
 
-// Now is what Set made of it.
-func (c *Cursor) Now() *Words { return &c.now }
+// Words is what Store or Insert will make of it: as it is held, until it is changed.
+func (c *Cursor) Words() *Words { return &c.now }
 
-// Set stores the peer that Next found: all but the key of a known one is replaced, and an unknown one is inserted. The error is as of Put.
+// Record fills r with the peer at hand, as Words has it. Of an unknown one it has no key.
+func (c *Cursor) Record(r *Record) {
+	r.Address = c.Address()
+	c.now.Record(r)
+	r.Key = vl1.PublicKey{}
+	if c.known {
+		var e entry
+		c.seg.loadEntry(c.place, &e)
+		e.unpackKey(&r.Key)
+	}
+}
+
+// KeyBegins reports whether the key of the known peer at hand begins with these bytes, at most 64.
+func (c *Cursor) KeyBegins(with []byte) bool {
+	word := c.key
+	for ; len(with) >= 8; with = with[8:] {
+		if word.Load() != binary.LittleEndian.Uint64(with) {
+			return false
+		}
+		word = (*atomic.Uint64)(unsafe.Add(unsafe.Pointer(word), 8))
+	}
+	if len(with) == 0 {
+		return true
+	}
+	for x := word.Load(); len(with) > 0; x, with = x>>8, with[1:] {
+		if byte(x) != with[0] {
+			return false
+		}
+	}
+	return true
+}
+
+// Set makes r of the peer at hand: all but the key of a known one is replaced, and an unknown one is inserted. The error is as of Put.
 func (c *Cursor) Set(r *Record) error {
-	t := c.t
 	if err := r.check(); err != nil {
 		return err
 	}
-	if t.closed {
-		return ErrClosed
-	}
-	t.reap()
-	if !c.known && t.peers.Load() >= t.maxPeers {
-		return ErrFull
-	}
 	r.Words(&c.now)
-	w := *c.now.slot()
-	if c.known && *c.now.handoff() == *c.held.handoff() { // the entry stays
-		w.setPlace(c.place)
-		t.keep(&w, c.seg, c.slot)
-		return nil
-	}
-	var e entry
 	if c.known {
-		c.seg.loadEntry(c.place, &e)
-	} else {
-		e.packKey(&r.Key)
+		_, err := c.Store()
+		return err
 	}
-	*e.handoff() = *c.now.handoff()
-	return t.put(r.Address, &w, &e, c.seg, c.hash, c.slot, c.known)
+	return c.Insert(&r.Key)
 }
 
-// Delete forgets the peer that Next found.
+// Store makes Words of the known peer at hand, and returns which of them are others than before, as a bit for each: bit i for word i. The
+// error is as of Put.
+func (c *Cursor) Store() (changed uint64, err error) {
+	t := c.t
+	if t.closed {
+		return 0, ErrClosed
+	}
+	t.reap()
+	for j := 1; j < entryWords; j++ {
+		if c.held[j] != c.now[j] {
+			changed |= 1 << j
+		}
+	}
+	if changed>>keyWords == 0 { // the entry stays
+		t.save(c.seg, c.slot)
+		w := c.now.slot()
+		w.setPlace(c.place)
+		t.overwrite(c.at, w, changed)
+		w.setPlace(0)
+		return changed, nil
+	}
+	w := *c.now.slot()
+	var e entry
+	c.seg.loadEntry(c.place, &e)
+	*e.handoff() = *c.now.handoff()
+	return changed, t.put(c.Address(), &w, &e, c.seg, c.hash, c.slot, true)
+}
+
+// Insert makes the table know the unknown peer at hand, with this key and Words. The error is as of Put.
+func (c *Cursor) Insert(key *vl1.PublicKey) error {
+	t, a := c.t, c.Address()
+	switch {
+	case t.closed:
+		return ErrClosed
+	case a.Reserved():
+		return (&Record{Address: a}).check()
+	}
+	t.reap()
+	if t.peers.Load() >= t.maxPeers {
+		return ErrFull
+	}
+	w := *c.now.slot()
+	var e entry
+	e.packKey(key)
+	*e.handoff() = *c.now.handoff()
+	return t.put(a, &w, &e, c.seg, c.hash, c.slot, false)
+}
+
+// Delete forgets the peer at hand.
 func (c *Cursor) Delete() {
 	if c.known {
 		c.t.remove(c.seg, c.slot)

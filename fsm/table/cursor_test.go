@@ -25,7 +25,8 @@ func TestCursor(t *testing.T) {
 			if again := i >= n; again {
 				want.LastSeen = uint32(i - n)
 			}
-			if known := c.Next(&r); known != (i >= n) || r != want {
+			known := c.Next()
+			if c.Record(&r); known != (i >= n) || r != want {
 				t.Fatalf("peer %d of %d: %v, %+v, want %+v", i, len(as), known, r, want)
 			}
 			if r.LastSeen = uint32(i); i < n {
@@ -49,7 +50,8 @@ func TestCursorRefuses(t *testing.T) {
 	as := []vl1.Address{0, address(5), full.Address}
 	next := func() (c table.Cursor, r table.Record) {
 		tab.Visit(&c, as)
-		c.Next(&r)
+		c.Next()
+		c.Record(&r)
 		as = as[1:]
 		return c, r
 	}

@@ -182,7 +182,7 @@ func (t *Table) copyInto(s, low, high *segment) error {
 	for i := range s.slots {
 		if i%group == 0 { // segments have whole groups
 			for j := range uint32(group) {
-				s.prefetchEntry(s.slot(after(i, group+j, s.slots)), &lines)
+				s.prefetchEntry(s.slot(after(i, group+j, s.slots)).place(), &lines)
 			}
 			lines.Fetch()
 		}

@@ -220,7 +220,10 @@ func (m *model) visit(t *rapid.T, as []vl1.Address) {
 		if !known {
 			want = table.Record{Address: a}
 		}
-		if c.Next(&got) != known || got != want {
+		if is := c.Next(); is != known {
+			t.Fatalf("peer %v, %d of %d: known: %v", a, i, len(as), is)
+		}
+		if c.Record(&got); got != want {
 			t.Fatalf("peer %v, %d of %d: %+v, want %+v", a, i, len(as), got, want)
 		}
 		switch i % 7 {

@@ -2,6 +2,7 @@ package table
 
 import (
 	"runtime"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/rootd/rootd/packetpath/prefetch"
@@ -85,13 +86,16 @@ func (s *segment) prefetchNext(lines *prefetch.Lines) {
 	}
 }
 
-// prefetchEntry asks for the entry of a slot.
-func (s *segment) prefetchEntry(sl *slot, lines *prefetch.Lines) {
-	p := placement(sl[5].Load())
-	if b, at := s.entryAt(p); b != nil {
-		lines.Add(unsafe.Pointer(b.word(at)))
-		if p&longEntry != 0 || at%slotWords != 0 { // else it is one line
-			lines.Add(unsafe.Pointer(b.word(at + p.words() - 1)))
-		}
+// prefetchEntry asks for an entry, and returns its first word.
+func (s *segment) prefetchEntry(p placement, lines *prefetch.Lines) *atomic.Uint64 {
+	b, at := s.entryAt(p)
+	if b == nil {
+		return nil
 	}
+	first := b.word(at)
+	lines.Add(unsafe.Pointer(first))
+	if p&longEntry != 0 || at%slotWords != 0 { // else it is one line
+		lines.Add(unsafe.Pointer(b.word(at + p.words() - 1)))
+	}
+	return first
 }

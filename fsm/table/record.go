@@ -77,10 +77,16 @@ const slotWords = 8
 
 type words [slotWords]uint64
 
-// place is where the entry of the record is.
-func (w *words) place() placement { return placement(w[5]) }
+// Where in a slot the place of the entry is.
+const (
+	placeWord = 5
+	placeMask = 1<<16 - 1
+)
 
-func (w *words) setPlace(p placement) { w[5] = w[5]&^0xffff | uint64(p) }
+// place is where the entry of the record is.
+func (w *words) place() placement { return placement(w[placeWord]) }
+
+func (w *words) setPlace(p placement) { w[placeWord] = w[placeWord]&^placeMask | uint64(p) }
 
 // pack fills words 1 to 7 of w with r; the place of the entry is given, and word 0 is the caller's.
 func (r *Record) pack(w *words, p placement) {

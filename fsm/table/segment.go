@@ -44,6 +44,9 @@ func next(w0 uint64, a vl1.Address, n uint64) uint64 {
 	return uint64(a)<<addressShift | w0&(1<<addressShift-1)&^seqMask | (w0+n)&seqMask
 }
 
+// place is where the entry of the peer in the slot is.
+func (s *slot) place() placement { return placement(s[placeWord].Load()) }
+
 func (s *slot) load(w *words) {
 	for i := range s {
 		w[i] = s[i].Load()

@@ -30,7 +30,7 @@ func TestStoreOrder(t *testing.T) {
 	}
 	var w words
 	version(0, &w)
-	tab.overwrite(s.slot(at), &w)
+	tab.keep(&w, s, at)
 
 	var stop atomic.Bool
 	var undone, reads int
@@ -58,7 +58,7 @@ func TestStoreOrder(t *testing.T) {
 		for range 1000 {
 			v++
 			version(v, &w)
-			tab.overwrite(s.slot(at), &w)
+			tab.keep(&w, s, at)
 		}
 	}
 	stop.Store(true)

@@ -126,7 +126,7 @@ func (t *Table) LookupSteered(a vl1.Address, r *Record) bool {
 		if !t.read(a, &w, &e) {
 			return false
 		}
-		e.unpackHandoff(&r.Handoff)
+		r.Handoff.unpack(e.handoff())
 	}
 	r.unpack(&w)
 	return true

@@ -185,9 +185,8 @@ func TestFull(t *testing.T) {
 // update changes all but the key of a known peer.
 func update(t testing.TB, tab *table.Table, r *table.Record) bool {
 	var c table.Cursor
-	var held table.Record
 	tab.Visit(&c, []vl1.Address{r.Address})
-	if !c.Next(&held) {
+	if !c.Next() {
 		return false
 	}
 	if err := c.Set(r); err != nil {
@@ -369,7 +368,8 @@ func TestNoAllocs(t *testing.T) {
 			var c table.Cursor
 			tab.Visit(&c, batch)
 			for range batch {
-				c.Next(&r)
+				c.Next()
+				c.Record(&r)
 				r.LastSeen++
 				_ = c.Set(&r)
 			}

@@ -1,8 +1,13 @@
 package table
 
+import (
+	"encoding/binary"
+	"net/netip"
+)
+
 // Words is a record as the table stores it, but for its address and its key: words 1 to 7 of its slot, without the place of the entry, and
 // words 8 to 10 of its entry. See [slotWords] and entry for what is in them. Word 0 is zero. A record has one form, so records with the same
-// words are the same.
+// words are the same. The zero value: nothing is known of the peer.
 type Words [entryWords]uint64
 
 // Words fills w with r.
@@ -12,10 +17,69 @@ func (r *Record) Words(w *Words) {
 	r.Handoff.pack(w.handoff())
 }
 
+// Record fills r with w, but for the address and the key, which it leaves alone.
+func (w *Words) Record(r *Record) {
+	a := r.Address
+	r.unpack(w.slot())
+	r.Address = a
+	r.Handoff.unpack(w.handoff())
+}
+
 // slot is words 0 to 7.
 func (w *Words) slot() *words { return (*words)(w[:slotWords]) }
 
 // handoff is words 8 to 10.
-func (w *Words) handoff() *[entryWords - keyWords]uint64 {
-	return (*[entryWords - keyWords]uint64)(w[keyWords:])
+func (w *Words) handoff() *handoffWords { return (*handoffWords)(w[keyWords:]) }
+
+// LastSeen is [Record.LastSeen].
+func (w *Words) LastSeen() uint32 { return uint32(w[2]) }
+
+// SetLastSeen sets [Record.LastSeen].
+func (w *Words) SetLastSeen(seconds uint32) { w[2] = w[2]&^0xffffffff | uint64(seconds) }
+
+// Attached returns V4Member and V4Epoch of the [Record], or V6Member and V6Epoch.
+func (w *Words) Attached(v6 bool) (MemberID, uint16) {
+	if v6 {
+		return MemberID(w[5] >> 32), uint16(w[2] >> 32)
+	}
+	return MemberID(w[1]), uint16(w[2] >> 48)
 }
+
+// Attach4 sets [Record.V4], which must be an IPv4 endpoint, V4Member and V4Epoch.
+func (w *Words) Attach4(at netip.AddrPort, to MemberID, epoch uint16) {
+	ip := at.Addr().As4()
+	w[1] = uint64(binary.BigEndian.Uint32(ip[:]))<<32 | uint64(at.Port())<<16 | uint64(to)
+	w[2] = w[2]&^(0xffff<<48) | uint64(epoch)<<48
+}
+
+// Attach6 sets [Record.V6], which must be an IPv6 endpoint, V6Member and V6Epoch.
+func (w *Words) Attach6(at netip.AddrPort, to MemberID, epoch uint16) {
+	ip := at.Addr().As16()
+	w[3], w[4] = binary.BigEndian.Uint64(ip[:8]), binary.BigEndian.Uint64(ip[8:])
+	w[5] = w[5]&0xffffffff | uint64(at.Port())<<48 | uint64(to)<<32
+	w[2] = w[2]&^(0xffff<<32) | uint64(epoch)<<32
+}
+
+// SetSoftware sets Protocol, Major, Minor and Revision of the [Record].
+func (w *Words) SetSoftware(protocol, major, minor uint8, revision uint16) {
+	w[5] = w[5]&^(0xffff<<16) | uint64(revision)<<16
+	w[6] = w[6]&^0xffff | uint64(major)<<8 | uint64(minor)
+	w[7] = w[7]&^(0xff<<48) | uint64(protocol)<<48
+}
+
+// SetPlanet sets [Record.Planet].
+func (w *Words) SetPlanet(timestamp uint64) { w[6] = w[6]&0xffff | min(timestamp, MaxPlanet)<<16 }
+
+// Flags is [Record.Flags].
+func (w *Words) Flags() uint8 { return uint8(w[7] >> 56) }
+
+// SetPosition sets Position and Flags of the [Record].
+func (w *Words) SetPosition(at [3]int16, flags uint8) {
+	w[7] = w[7]&(0xff<<48) | uint64(flags)<<56 | uint64(uint16(at[2]))<<32 | uint64(uint16(at[1]))<<16 | uint64(uint16(at[0]))
+}
+
+// HandedOff reports whether the cluster ever did something to the peer: whether [Record.Handoff] is not zero.
+func (w *Words) HandedOff() bool { return w[8]|w[9]|w[10] != 0 }
+
+// SetHandoff sets [Record.Handoff].
+func (w *Words) SetHandoff(h *Handoff) { h.pack(w.handoff()) }

@@ -71,7 +71,8 @@ func (t *Table) put(a vl1.Address, w *words, e *entry, s *segment, h uint64, i u
 // keep stores words 1 to 7 of w in slot i of s, whose peer stays.
 func (t *Table) keep(w *words, s *segment, i uint32) {
 	t.save(s, i)
-	t.overwrite(s.slot(i), w)
+	sl := s.slot(i)
+	t.overwrite(sl, w, sl.differs(w))
 }
 
 // Delete forgets a peer, and reports whether the table had it. Its slot and the place of its key are used again when
@@ -101,32 +102,33 @@ func (t *Table) remove(s *segment, i uint32) {
 	t.peers.Add(-1)
 }
 
-// overwrite changes words 1 to 7 of a filled slot to those of w.
+// differs returns which of words 1 to 7 are other than those of w, as a bit for each.
+func (s *slot) differs(w *words) (changed uint64) {
+	for j := 1; j < slotWords; j++ {
+		if s[j].Load() != w[j] {
+			changed |= 1 << j
+		}
+	}
+	return changed
+}
+
+// overwrite changes those words of a filled slot of which a bit is set, bit j for word j, to those of w.
 //
 // A change of one word needs no more than that store and a new sequence after it: whoever copies the slot has either the
 // old or the new word, and will see the new sequence before it can see any later change. For more words, the sequence is
 // odd meanwhile; but before, the old words are put into undo, where readers find them: they never wait for the writer,
 // even if it loses its processor half way.
-func (t *Table) overwrite(sl *slot, w *words) {
-	var changed uint64
-	last := 0
-	for j := 1; j < slotWords; j++ {
-		if sl[j].Load() != w[j] {
-			changed, last = changed|1<<j, j
-		}
+func (t *Table) overwrite(sl *slot, w *words, changed uint64) {
+	if changed == 0 {
+		return
 	}
 	w0 := sl[0].Load()
-	switch changed {
-	case 0:
-		return
-	case 1 << last:
-		store(&sl[last], w[last])
-	default:
+	if changed&(changed-1) != 0 {
 		t.begin(sl, changed)
-		for c := changed; c != 0; c &= c - 1 {
-			j := bits.TrailingZeros64(c) % slotWords
-			store(&sl[j], w[j])
-		}
+	}
+	for c := changed; c != 0; c &= c - 1 {
+		j := bits.TrailingZeros64(c) % slotWords
+		store(&sl[j], w[j])
 	}
 	store(&sl[0], next(w0, addressOf(w0), 2))
 }
