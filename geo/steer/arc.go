@@ -92,4 +92,5 @@ func metres(square uint64) int64 {
 	return low + (high-low)*int64(fraction)>>(shift&63)
 }
 
-func vector(u geo.Unit) [3]int32 { return [3]int32{int32(u[0]), int32(u[1]), int32(u[2])} }
+// vector is by pointer: a copy of three numbers, just written one by one, waits until they are out of the processor's store buffer.
+func vector(u *geo.Unit) [3]int32 { return [3]int32{int32(u[0]), int32(u[1]), int32(u[2])} }

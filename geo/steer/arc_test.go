@@ -28,7 +28,7 @@ func TestArcs(t *testing.T) {
 func TestArcIndex(t *testing.T) {
 	var table arcTable
 	table.fill(17_000)
-	u := func(v int16) [3]int32 { return vector(geo.Unit{v, v, v}) }
+	u := func(v int16) [3]int32 { return vector(&geo.Unit{v, v, v}) }
 	far, at := candidate{at: u(32767)}, u(-32768)
 	if d := table.at(far.square(&at)); d < 0 {
 		t.Error(d)

@@ -41,7 +41,7 @@ func (t *Table) hasMeasurements(p *Peer) bool { return t.measured && len(p.RTT)+
 
 // surveyDistance is the survey for a peer of whose neighbourhood nothing is measured. It is what most peers need.
 func (t *Table) surveyDistance(p *Peer, s *survey) {
-	at := vector(p.Unit)
+	at := vector(&p.Unit)
 	placed := p.Unit != geo.Unit{}
 	barred := t.barredFor(p)
 	l := &t.v4
@@ -93,7 +93,7 @@ func (t *Table) surveyPlain(p *Peer, s *survey, l *list, at *[3]int32, barred ui
 
 // surveyMeasured is surveyDistance for a peer of whose neighbourhood something is measured.
 func (t *Table) surveyMeasured(p *Peer, s *survey) {
-	at := vector(p.Unit)
+	at := vector(&p.Unit)
 	placed := p.Unit != geo.Unit{}
 	barred := t.barredFor(p)
 	access := t.access(p, &at, placed)

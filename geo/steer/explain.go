@@ -83,7 +83,7 @@ func (t *Table) Explain(p *Peer) Explanation {
 	if x.Barred = t.barredFor(p); x.Barred != 0 {
 		x.BarredFor = time.Duration(t.bar(p)-p.since()) * time.Second
 	}
-	at := vector(p.Unit)
+	at := vector(&p.Unit)
 	access := t.access(p, &at, p.Unit != geo.Unit{})
 	m := t.measurements(p)
 	if s.scattered {

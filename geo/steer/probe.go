@@ -23,7 +23,7 @@ func (t *Table) Probe(p *Peer) uint16 {
 	if current < 0 {
 		return 0
 	}
-	at := vector(p.Unit)
+	at := vector(&p.Unit)
 	l := &t.v4
 	if p.V6 {
 		l = &t.v6

@@ -73,7 +73,7 @@ func Compile(p Params, ms []Member) *Table {
 	ms = slices.CompactFunc(ms, func(a, b Member) bool { return a.ID == b.ID })
 	for _, m := range ms {
 		c := candidate{
-			at: vector(m.Unit), id: m.ID, settling: m.Settling, placed: m.Unit != geo.Unit{},
+			at: vector(&m.Unit), id: m.ID, settling: m.Settling, placed: m.Unit != geo.Unit{},
 			extra: int32(p.penalty(m.Load)), weight: 1 << weightBits,
 		}
 		if m.Weight > 0 {
@@ -85,10 +85,10 @@ func Compile(p Params, ms []Member) *Table {
 			continue
 		}
 		if c.planet = m.Planet4; !m.Closed4 {
-			t.v4.add(c)
+			t.v4.add(c, &m.Unit)
 		}
 		if c.planet = m.Planet6; !m.Closed6 {
-			t.v6.add(c)
+			t.v6.add(c, &m.Unit)
 		}
 	}
 	return t
