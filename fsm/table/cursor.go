@@ -83,8 +83,6 @@ func (c *Cursor) askHome(i int, d *directory) {
 		p.slot = home(h, laneDepth(shape), slots)
 		p.at = l.hot.slot(p.slot)
 		c.lines.Add(unsafe.Pointer(p.at))
-		c.lines.Add(unsafe.Pointer(s))
-		c.lines.Add(unsafe.Pointer(&s.used))
 	}
 }
 
@@ -101,9 +99,11 @@ func (c *Cursor) askSlot(i int) {
 		c.lines.Add(unsafe.Pointer(&s.cold[p.at.place().unit()/blockUnits%maxEntryBlocks]))
 		return
 	}
+	c.lines.Add(unsafe.Pointer(s))
+	c.lines.Add(unsafe.Pointer(&s.used))
+	l := c.t.dir.Load().lane(p.hash)
 	h := hopsOf(w0)
 	if !h.near() { // it is new, and comes here, or it is far away
-		c.lines.Add(unsafe.Pointer(&s.cold[uint32(s.used)/blockUnits%maxEntryBlocks]))
 		if w0 != 0 {
 			h |= 1<<0 | 1<<1
 		}
@@ -111,7 +111,7 @@ func (c *Cursor) askSlot(i int) {
 	for h.near() {
 		var d uint32
 		d, h = h.first()
-		c.lines.Add(unsafe.Pointer(s.slot(after(p.slot, d, s.slots))))
+		c.lines.Add(unsafe.Pointer(l.hot.slot(after(p.slot, d, laneSlots(l.shape.Load())))))
 	}
 }
 
