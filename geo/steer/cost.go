@@ -96,7 +96,7 @@ func (t *Table) surveyMeasured(p *Peer, s *survey) {
 	at := vector(&p.Unit)
 	placed := p.Unit != geo.Unit{}
 	barred := t.barredFor(p)
-	access := t.access(p, &at, placed)
+	access := int64(-1) // half of the work, and not needed where all are measured
 	l := &t.v4
 	if p.V6 {
 		l = &t.v6
@@ -108,6 +108,9 @@ func (t *Table) surveyMeasured(p *Peer, s *survey) {
 		c := &l.candidates[i]
 		rtt, dev, measured := m.of(c.id)
 		if !measured {
+			if access < 0 {
+				access = t.access(p, &at, placed)
+			}
 			rtt = access + t.distance(c, &at, p, placed)
 		}
 		cost := c.cost(rtt)
@@ -124,6 +127,9 @@ func (t *Table) surveyMeasured(p *Peer, s *survey) {
 			again := t.measurements(p)
 			rtt, dev, measured := again.of(x.id)
 			if !measured {
+				if access < 0 {
+					access = t.access(p, &at, placed)
+				}
 				rtt = access + t.distance(&x.candidate, &at, p, placed)
 			}
 			s.setCurrent(&x.candidate, x.cost(rtt), dev, measured || placed && x.placed)
