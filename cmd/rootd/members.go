@@ -171,12 +171,23 @@ func adminToken(state *fsm.State, t *fsm.Token) admin.Token {
 	return a
 }
 
+// reachable refuses what other machines are told to dial this member for, where they could not.
+func (m *member) reachable(what string) error {
+	if m.cluster == nil {
+		return refused(what, "this member has no cluster port (cluster.listen is off)", "set cluster.listen and restart rootd")
+	}
+	if err := join.CheckAddress(m.cluster.address); err != nil {
+		return refused(what, err.Error(), "set cluster.address to the host and port at which other machines reach this member's cluster port, and restart rootd")
+	}
+	return nil
+}
+
 // CreateToken implements [admin.Tokens].
 func (s source) CreateToken(ctx context.Context, r admin.TokenRequest) (*admin.NewToken, error) {
 	const what = "create token"
 	m := s.m
-	if m.cluster == nil {
-		return nil, refused(what, "this member has no cluster port (cluster.listen is off)", "set cluster.listen and restart rootd")
+	if err := m.reachable(what); err != nil {
+		return nil, err
 	}
 	life := time.Duration(r.Life) * time.Second
 	if r.Life == 0 {

@@ -62,13 +62,14 @@ func (s source) CreateOperator(ctx context.Context, r admin.OperatorRequest) (*a
 	if caller, remote := admin.CallerOf(ctx); remote {
 		return nil, &admin.Error{Status: 403, What: what, Why: "operator " + caller.Name + " asks from afar, and lets nobody in", Hint: "run it on a member, as the user that runs rootd"}
 	}
+	if err := m.reachable(what); err != nil {
+		return nil, err
+	}
 	life := time.Duration(r.Life) * time.Second
 	if r.Life == 0 {
 		life = pki.OperatorLife
 	}
 	switch {
-	case m.cluster == nil:
-		return nil, refused(what, "this member has no cluster port (cluster.listen is off)", "set cluster.listen and restart rootd")
 	case m.cluster.signer() == nil:
 		return nil, refused(what, "this member does not keep the CA's key", "run it on a member that does (ca.key in its data directory)")
 	case life < time.Minute || life > pki.OperatorLifeMax:
