@@ -38,13 +38,14 @@ type spot struct {
 	key   *atomic.Uint64 // the first word of its entry, if it was found
 }
 
-// A peer's memory is asked for in three steps, each when the one before should have been answered: its home, and its segment, which is too
-// much for a processor's cache if there are thousands; where the home says that the peer is; and its entry. A group of peers takes a step
+// A peer's memory is asked for in three steps, each when the one before should have been answered: its home; where that says that the peer is,
+// and what the way there, or to its entry, needs of the segment's header, for headers are too much for a processor's cache if there are
+// thousands; and its entry. A group of peers takes a step
 // together, since a processor goes on past few instructions only that wait for an address to be translated.
 const (
 	group    = 16 // peers
 	steps    = 3
-	ringSize = 4 * group // steps groups, and a power of two
+	ringSize = 4 * group // a power of two, and room for all steps
 )
 
 // Visit makes c go through these peers.
@@ -86,7 +87,8 @@ func (c *Cursor) askHome(i int, d *directory) {
 	}
 }
 
-// askSlot asks for the first slots that the peer may be in, if it is not at home.
+// askSlot asks for the slots that the peer may be in, if it is not at home. It may be new, or far away: then it is one of the next two that a
+// new one comes to.
 func (c *Cursor) askSlot(i int) {
 	p := c.upcoming(i)
 	if p.at == nil {
@@ -101,20 +103,20 @@ func (c *Cursor) askSlot(i int) {
 	}
 	c.lines.Add(unsafe.Pointer(s))
 	c.lines.Add(unsafe.Pointer(&s.used))
-	l := c.t.dir.Load().lane(p.hash)
-	h := hopsOf(w0)
-	if !h.near() { // it is new, and comes here, or it is far away
-		if w0 != 0 {
-			h |= 1<<0 | 1<<1
-		}
+	near := hopsOf(w0)
+	if !near.near() && w0 != 0 {
+		near = 1<<0 | 1<<1
 	}
-	for h.near() {
+	l := c.t.dir.Load().lane(p.hash)
+	slots := laneSlots(l.shape.Load())
+	for near.near() {
 		var d uint32
-		d, h = h.first()
-		c.lines.Add(unsafe.Pointer(l.hot.slot(after(p.slot, d, laneSlots(l.shape.Load())))))
+		d, near = near.first()
+		c.lines.Add(unsafe.Pointer(l.hot.slot(after(p.slot, d, slots))))
 	}
 }
 
+// askEntry asks for the entry of the peer, if it is known, or else for where the next one comes.
 func (c *Cursor) askEntry(i int) {
 	p := c.upcoming(i)
 	if p.at == nil {
