@@ -151,6 +151,7 @@ func (f *FSM) arrived(at *table.Cursor, v6 bool, before table.MemberID, same boo
 	w.SetHandoff(&r.Handoff)
 }
 
+// arrivedAt is arrived for a peer whose record had to be taken apart: its handoff may have ended, or it moved.
 func (f *FSM) arrivedAt(r *table.Record, v6 bool, member, before table.MemberID, same bool, now uint32) {
 	x := &r.Handoff
 	done := false
