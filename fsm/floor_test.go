@@ -123,12 +123,12 @@ func compareLookups(t *testing.T, c, least *floor, d *decider, table string) {
 	t.Helper()
 	const n, few = 1 << 20, 256
 	peers := d.among
-	var single, full, batched pairs
+	var single, dense, batched pairs
 	var cached []float64
 	for range 7 {
 		ours := d.each(n, true)
 		single.add(c.ask("dependent %d", n)[0], ours)
-		full.add(least.ask("dependent %d", n)[0], ours)
+		dense.add(least.ask("dependent %d", n)[0], ours)
 		d.among = few
 		hot := d.each(n, false)
 		d.among = peers
@@ -137,7 +137,7 @@ func compareLookups(t *testing.T, c, least *floor, d *decider, table string) {
 	}
 	t.Logf("table %s: lookup and decision, in the cache: %.1f ns", table, middle(cached))
 	t.Logf("random peer, ns: %s", &single)
-	t.Logf("random peer, floor among as many lines as peers, ns: %s", &full)
+	t.Logf("random peer, floor among as many lines as peers, ns: %s", &dense)
 	t.Logf("batches of 32, ns, floor with the decision in the cache: %s", &batched)
 }
 

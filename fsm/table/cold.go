@@ -73,6 +73,9 @@ type entry [entryWords]uint64
 // handoffWords are words 8 to 10 of an entry.
 type handoffWords [entryWords - keyWords]uint64
 
+// zero reports whether they are those of the zero handoff.
+func (w *handoffWords) zero() bool { return w[0]|w[1]|w[2] == 0 }
+
 const (
 	keyWords   = 8
 	entryWords = 11
@@ -104,9 +107,6 @@ func (p placement) units() int { return 2 + int(p>>15) }
 // words is how many words of it are stored.
 func (p placement) words() uint32 { return keyWords + uint32(p>>15)*(entryWords-keyWords) }
 
-// plain reports whether the handoff is zero.
-func (e *entry) plain() bool { return e[8]|e[9]|e[10] == 0 }
-
 func (e *entry) pack(r *Record) {
 	e.packKey(&r.Key)
 	r.Handoff.pack(e.handoff())
@@ -137,7 +137,7 @@ func (e *entry) unpack(r *Record) {
 }
 
 func (h *Handoff) unpack(w *handoffWords) {
-	if w[0]|w[1]|w[2] == 0 {
+	if w.zero() {
 		*h = Handoff{}
 		return
 	}
@@ -192,7 +192,7 @@ func (b *entryBlock) loadHandoff(at uint32, h *handoffWords) {
 // addEntry stores an entry at the next place, which is in one block.
 func (s *segment) addEntry(e *entry) (placement, error) {
 	p := placement(0)
-	if !e.plain() {
+	if !e.handoff().zero() {
 		p = longEntry
 	}
 	if left := blockUnits - s.used%blockUnits; left < p.units() {

@@ -12,7 +12,7 @@ import (
 // A Cursor goes through peers in a given order, for the writer, who may change each when it is its turn. While one peer is at hand, the
 // memory of the next ones is on its way: a change waits for none of its cache misses, unless others keep the memory busy.
 //
-// Between Next and the Store, Insert, Set or Delete that follows, if any does, nothing else may change the table.
+// Between Next and the Store, Insert or Delete that follows, if any does, nothing else may change the table.
 type Cursor struct {
 	t     *Table
 	as    []vl1.Address
@@ -22,19 +22,19 @@ type Cursor struct {
 
 	// The peer at hand.
 	spot
-	held Words
-	now  Words
+	place placement
+	held  Words
+	now   Words
 }
 
 // A spot is where a peer is, or what a cursor knows of it before its turn comes.
 type spot struct {
 	hash  uint64
 	seg   *segment
-	moves uint64 // Table.moves when seg was current
-	slot  uint32 // home, then where the peer is, if it was found
-	known bool   // it was found
-	place placement
-	at    *slot          // of slot, nil in a closed table
+	moves uint64         // Table.moves when seg was current
+	slot  uint32         // home, then where the peer is, if it was found
+	known bool           // it was found
+	at    *slot          // of slot, nil in a closed table, and for a reserved address
 	key   *atomic.Uint64 // the first word of its entry, if it was found
 }
 
@@ -80,7 +80,7 @@ func (c *Cursor) askHome(i int, d *directory) {
 	s, l := d.segment(h), d.lane(h)
 	p.hash, p.seg, p.moves, p.known, p.at = h, s, c.t.moves, false, nil
 	shape := l.shape.Load()
-	if slots := laneSlots(shape); slots != 0 {
+	if slots := laneSlots(shape); slots != 0 && !c.as[i].Reserved() { // reserved ones stand for empty slots and deleted peers
 		p.slot = home(h, laneDepth(shape), slots)
 		p.at = l.hot.slot(p.slot)
 		c.lines.Add(unsafe.Pointer(p.at))
@@ -131,8 +131,7 @@ func (c *Cursor) askEntry(i int) {
 		}
 		p.slot, p.at = at, s.slot(at)
 	}
-	p.place = p.at.place()
-	p.key = s.prefetchEntry(p.place, &c.lines)
+	p.key = s.prefetchEntry(p.at.place(), &c.lines)
 }
 
 // Next goes on to the next peer, and reports whether the table has it. There must be a next one.
@@ -229,19 +228,6 @@ func (c *Cursor) KeyBegins(with []byte) bool {
 		}
 	}
 	return true
-}
-
-// Set makes r of the peer at hand: all but the key of a known one is replaced, and an unknown one is inserted. The error is as of Put.
-func (c *Cursor) Set(r *Record) error {
-	if err := r.check(); err != nil {
-		return err
-	}
-	r.Words(&c.now)
-	if c.known {
-		_, err := c.Store()
-		return err
-	}
-	return c.Insert(&r.Key)
 }
 
 // Store makes Words of the known peer at hand, and returns which of them are others than before, as a bit for each: bit i for word i. The

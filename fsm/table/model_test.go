@@ -237,7 +237,7 @@ func (m *model) visit(t *rapid.T, as []vl1.Address) {
 			if i%7 > 3 {
 				r.Handoff = want.Handoff
 			}
-			if err := c.Set(&r); err != nil {
+			if err := set(&c, known, &r); err != nil {
 				t.Fatal(err)
 			}
 			if known {

@@ -79,7 +79,7 @@ func (w *Words) SetPosition(at [3]int16, flags uint8) {
 }
 
 // HandedOff reports whether the cluster ever did something to the peer: whether [Record.Handoff] is not zero.
-func (w *Words) HandedOff() bool { return w[8]|w[9]|w[10] != 0 }
+func (w *Words) HandedOff() bool { return !w.handoff().zero() }
 
 // SetHandoff sets [Record.Handoff].
 func (w *Words) SetHandoff(h *Handoff) { h.pack(w.handoff()) }

@@ -97,6 +97,12 @@ func (t *Table) surveyMeasured(p *Peer, s *survey) {
 	placed := p.Unit != geo.Unit{}
 	barred := t.barredFor(p)
 	access := int64(-1) // half of the work, and not needed where all are measured
+	estimate := func(c *candidate) int64 {
+		if access < 0 {
+			access = t.access(p, &at, placed)
+		}
+		return access + t.distance(c, &at, p, placed)
+	}
 	l := &t.v4
 	if p.V6 {
 		l = &t.v6
@@ -108,10 +114,7 @@ func (t *Table) surveyMeasured(p *Peer, s *survey) {
 		c := &l.candidates[i]
 		rtt, dev, measured := m.of(c.id)
 		if !measured {
-			if access < 0 {
-				access = t.access(p, &at, placed)
-			}
-			rtt = access + t.distance(c, &at, p, placed)
+			rtt = estimate(c)
 		}
 		cost := c.cost(rtt)
 		if c.id == p.Current {
@@ -127,10 +130,7 @@ func (t *Table) surveyMeasured(p *Peer, s *survey) {
 			again := t.measurements(p)
 			rtt, dev, measured := again.of(x.id)
 			if !measured {
-				if access < 0 {
-					access = t.access(p, &at, placed)
-				}
-				rtt = access + t.distance(&x.candidate, &at, p, placed)
+				rtt = estimate(&x.candidate)
 			}
 			s.setCurrent(&x.candidate, x.cost(rtt), dev, measured || placed && x.placed)
 			s.unmeasured, s.leaves = !measured, x.leaves()
