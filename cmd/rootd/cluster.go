@@ -103,12 +103,12 @@ func newCluster(ctx context.Context, m *member, s *clusterSockets) (*cluster, er
 	if err := c.renewNow(time.Now()); err != nil {
 		m.log.Error("certificate not renewed", "error", err, "expires", c.keychain.Load().Credential.Self().NotAfter)
 	}
-	verifier, err := pki.NewVerifier(pki.VerifierOptions{Keychain: c.keychain, Now: time.Now, Admit: c.admits, Superseded: c.superseded})
+	verifier, err := pki.NewVerifier(pki.VerifierOptions{Keychain: c.keychain, Now: time.Now, Admit: c.admits})
 	if err != nil {
 		return nil, err
 	}
 	if c.mux, err = mux.New(mux.Options{
-		Keychain: c.keychain, Verifier: verifier, Listener: s.tcp, Dial: m.platform.dialTCP, Logger: m.log,
+		Keychain: c.keychain, Verifier: verifier, Listener: s.tcp, Dial: m.platform.dialTCP, Logger: m.log, Superseded: c.superseded,
 	}); err != nil {
 		return nil, err
 	}

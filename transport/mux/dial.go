@@ -93,6 +93,7 @@ func (m *Mux) dialAs(ctx context.Context, p Proto, address string, verify func(t
 		VerifyConnection: func(s tls.ConnectionState) error {
 			peer, err := verify(s)
 			if err != nil {
+				m.newer(peer)
 				return err
 			}
 			if peer.Epoch != m.Self().Epoch {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,20 +42,20 @@ type met struct {
 	ids []pki.MemberID
 }
 
-func (m *met) watch(t *testing.T) options {
+// watch is for a member that then calls end.
+func (m *met) watch(t *testing.T, end func()) options {
 	return func(o *mux.Options) {
-		v, err := pki.NewVerifier(pki.VerifierOptions{
-			Keychain: o.Keychain, Now: time.Now, Admit: func(pki.Peer) error { return nil },
-			Superseded: func(p pki.Peer) {
-				m.mu.Lock()
-				defer m.mu.Unlock()
-				m.ids = append(m.ids, p.ID)
-			},
-		})
+		v, err := pki.NewVerifier(pki.VerifierOptions{Keychain: o.Keychain, Now: time.Now, Admit: func(pki.Peer) error { return nil }})
 		if err != nil {
 			t.Fatal(err)
 		}
 		o.Verifier = v
+		o.Superseded = func(p pki.Peer) {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			m.ids = append(m.ids, p.ID)
+			end()
+		}
 	}
 }
 
@@ -62,6 +63,17 @@ func (m *met) list() []pki.MemberID {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Compact(slices.Clone(m.ids))
+}
+
+// wait returns once that member was the one to tell.
+func (m *met) wait(t *testing.T, from pki.MemberID) {
+	t.Helper()
+	eventually(t, func() error {
+		if ids := m.list(); !slices.Equal(ids, []pki.MemberID{from}) {
+			return fmt.Errorf("learned from %v, want member %d", ids, from)
+		}
+		return nil
+	})
 }
 
 // Members of two epochs do not speak to each other on any protocol, and the older learns why, whoever dials.
@@ -85,9 +97,9 @@ func TestEpochs(t *testing.T) {
 		} {
 			t.Run(string(proto)+" "+tc.name, func(t *testing.T) {
 				var learned met
-				server := c.start(c.ofEpoch(1, tc.to, now), nil, learned.watch(t))
+				server := c.start(c.ofEpoch(1, tc.to, now), nil, learned.watch(t, func() {}))
 				echo(t, server, proto)
-				client := c.start(c.ofEpoch(2, tc.from, now), nil, learned.watch(t))
+				client := c.start(c.ofEpoch(2, tc.from, now), nil, learned.watch(t, func() {}))
 				conn, err := client.Dial(t.Context(), proto, server.Addr().String(), 1)
 				if err == nil {
 					conn.Close()
@@ -95,26 +107,38 @@ func TestEpochs(t *testing.T) {
 				if !errors.Is(err, tc.err) || !strings.Contains(err.Error(), tc.text) {
 					t.Fatalf("got %v, want %v with %q", err, tc.err, tc.text)
 				}
-				if got := len(learned.list()) > 0; got != tc.learns {
-					t.Errorf("the older one learned: %v", got)
+				if tc.learns {
+					learned.wait(t, 1)
+				} else if ids := learned.list(); len(ids) > 0 {
+					t.Errorf("the older one learned from %v", ids)
 				}
 			})
 		}
 	}
 	t.Run("herald", func(t *testing.T) {
 		var learned met
-		old := c.start(c.ofEpoch(1, first, now.Add(-40*24*time.Hour)), nil, learned.watch(t)) // its certificate has expired, too
+		old := c.start(c.ofEpoch(1, first, now.Add(-40*24*time.Hour)), nil, learned.watch(t, func() {})) // its certificate has expired, too
 		echo(t, old, mux.RPC)
 		herald := c.start(c.ofEpoch(4, second, now), nil)
 		if err := herald.Herald(t.Context(), old.Addr().String()); err != nil {
 			t.Fatal(err)
 		}
-		if got := learned.list(); !slices.Equal(got, []pki.MemberID{4}) {
-			t.Errorf("learned from %v", got)
-		}
+		learned.wait(t, 4)
 		same := c.start(c.ofEpoch(5, second, now), nil)
 		if err := herald.Herald(t.Context(), same.Addr().String()); err == nil {
 			t.Error("heralded to a member of the same epoch")
 		}
+	})
+	t.Run("herald to one that ends at once", func(t *testing.T) {
+		var learned met
+		var ending atomic.Pointer[member]
+		old := c.start(c.ofEpoch(1, first, now), nil, learned.watch(t, func() { ending.Load().CloseMember(4) }))
+		ending.Store(old)
+		echo(t, old, mux.RPC)
+		herald := c.start(c.ofEpoch(4, second, now), nil)
+		if err := herald.Herald(t.Context(), old.Addr().String()); err != nil {
+			t.Fatal(err)
+		}
+		learned.wait(t, 4)
 	})
 }

@@ -20,6 +20,11 @@ type Options struct {
 	Dial     func(ctx context.Context, address string) (net.Conn, error) // [DialTCP], or [Host.Dial]
 	Logger   *slog.Logger
 
+	// Superseded, unless nil, is called with a peer whose certificate is of a newer epoch of the cluster than this member's
+	// own, after that was told so: from then on this member is none any more. It may be called by any goroutine, more than once, and
+	// must not block.
+	Superseded func(pki.Peer)
+
 	HandshakeTimeout       time.Duration // 10 s: from accept to greeting, and for Dial if its context has no deadline
 	MaxHandshakes          int           // 256 at a time
 	MaxHandshakesPerSource int           // 16 at a time from one address

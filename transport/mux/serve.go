@@ -33,8 +33,9 @@ func (m *Mux) serve(ctx context.Context, raw net.Conn, source string) {
 		m.refuse(c, source, &Refusal{Code: NotServed, Why: "no protocol (ALPN) was asked for"})
 		return
 	}
-	if refusal := m.admit(c, proto, source); refusal != nil {
+	if p, refusal := m.admit(c, proto, source); refusal != nil {
 		m.refuse(c, source, refusal)
+		m.newer(p)
 		return
 	}
 	l := m.listenerOf(proto)
@@ -72,17 +73,17 @@ func (m *Mux) serve(ctx context.Context, raw net.Conn, source string) {
 	}
 }
 
-// admit finds out who the client is, and whether it may be here. The connection is registered already: a member that
+// admit finds out who the client is, if it must say, and whether it may be here. The connection is registered already: a member that
 // is removed from now on is found by CloseMember, one that was removed before is refused by the verifier.
-func (m *Mux) admit(c *Conn, proto Proto, source string) *Refusal {
+func (m *Mux) admit(c *Conn, proto Proto, source string) (pki.Peer, *Refusal) {
 	if proto.guest() {
 		if !m.guests.take(source) {
-			return &Refusal{Code: Busy, Why: "too many machines are joining"}
+			return pki.Peer{}, &Refusal{Code: Busy, Why: "too many machines are joining"}
 		}
 		if !m.identify(c, func() { c.proto, c.guest = proto, source }) {
 			m.guests.give(source)
 		}
-		return nil
+		return pki.Peer{}, nil
 	}
 	verify, chain := m.o.Verifier.Verify, c.netConn.(*tls.Conn).ConnectionState().PeerCertificates
 	if proto == Admin && pki.IsOperator(chain) {
@@ -94,7 +95,7 @@ func (m *Mux) admit(c *Conn, proto Proto, source string) *Refusal {
 		err = m.o.Verifier.Recheck(p) // now that CloseMember finds it
 	}
 	if err == nil {
-		return nil
+		return p, nil
 	}
 	code := codeOf(err)
 	if p.Operator != "" {
@@ -103,7 +104,15 @@ func (m *Mux) admit(c *Conn, proto Proto, source string) *Refusal {
 	if p.ID != 0 && m.complaints.pass(complaint{p.ID, code}, time.Now()) {
 		m.o.Logger.Warn("member refused", "member", p.ID, "name", p.Name, "source", source, "reason", err.Error())
 	}
-	return &Refusal{Code: code, Why: err.Error()}
+	return p, &Refusal{Code: code, Why: err.Error()}
+}
+
+// newer tells the owner if a peer, whoever vouches for it, is of a newer epoch of the cluster. It ends this member: who should hear of it,
+// hears of it before.
+func (m *Mux) newer(p pki.Peer) {
+	if m.o.Superseded != nil && p.ID != 0 && p.Epoch.Compare(m.Self().Epoch) > 0 {
+		m.o.Superseded(p)
+	}
 }
 
 // refuse tells the client why, and closes the connection.

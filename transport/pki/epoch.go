@@ -61,12 +61,9 @@ func ParseEpoch(s string) (e Epoch, err error) {
 }
 
 // sameEpoch decides about a peer with a good certificate of another epoch than this member's own.
-func (v *Verifier) sameEpoch(own Epoch, p Peer) error {
+func sameEpoch(own Epoch, p Peer) error {
 	switch p.Epoch.Compare(own) {
 	case 1:
-		if v.o.Superseded != nil {
-			v.o.Superseded(p)
-		}
 		return &Error{
 			Err:  ErrSuperseded,
 			Why:  fmt.Sprintf("this member is of epoch %v of the cluster, which is over: %v is of epoch %v", own, p, p.Epoch),

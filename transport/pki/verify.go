@@ -15,9 +15,6 @@ type VerifierOptions struct {
 	// every handshake, by any goroutine, and must answer from memory. What it refuses, it should refuse by ID and key,
 	// which a renewal does not change.
 	Admit func(Peer) error
-	// Superseded, unless nil, is called with a peer whose certificate is of a newer epoch of the cluster than this member's
-	// own: from then on this member is none any more. It may be called by any goroutine, more than once, and must not block.
-	Superseded func(Peer)
 }
 
 // Verifier decides about the certificates that others present. Any goroutine may use it.
@@ -40,7 +37,7 @@ func (v *Verifier) Verify(chain []*x509.Certificate) (Peer, error) {
 	keys := v.o.Keychain.Load()
 	p, err := verify(keys.Bundle, chain, v.o.Now())
 	if p.ID != 0 { // who it is is proven, whatever the time
-		if err := v.sameEpoch(keys.Credential.Self().Epoch, p); err != nil {
+		if err := sameEpoch(keys.Credential.Self().Epoch, p); err != nil {
 			return p, err
 		}
 	}
