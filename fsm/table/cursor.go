@@ -108,11 +108,10 @@ func (c *Cursor) askSlot(i int) {
 		near = 1<<0 | 1<<1
 	}
 	l := c.t.dir.Load().lane(p.hash)
-	slots := laneSlots(l.shape.Load())
 	for near.near() {
-		var d uint32
-		d, near = near.first()
-		c.lines.Add(unsafe.Pointer(l.hot.slot(after(p.slot, d, slots))))
+		var k uint32
+		k, near = near.first()
+		c.lines.Add(unsafe.Pointer(l.hot.slot(neighbour(p.slot, k))))
 	}
 }
 

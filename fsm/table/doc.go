@@ -16,20 +16,21 @@
 //	 by the first   └► segment ► 1 to 22 blocks of entries: 64 bytes a peer for its key, and 32 for its handoff if it has one
 //	 bits of Hash
 //
-// A slot is one cache line, found by the next bits of the hash: its home, or, if that was taken, the first free one after it, of which the
-// home keeps a hint: see hops. Segments are filled with those first who find their home free: see fillHome. What a lookup reads before it, a lane, lies in an array that stays in the cache, so that a packet costs one or
+// A slot is one cache line, found by the next bits of the hash: its home, or, if that was taken, one of seven neighbours in the same page, of which
+// the home keeps a hint: see hops. When a segment is copied or loaded, nearly all peers get a place at home or among the nearest three neighbours, which
+// are asked for with it: see settle. What a lookup reads before it, a lane, lies in an array that stays in the cache, so that a packet costs one or
 // two misses; entries are needed for WHOIS, for handoffs, and for peers that this
 // member has not met, so they lie apart, and are dense although slots must not be. At 0.62 to 0.81 load, that is 150 to 180 bytes
 // a peer, and 32 more for one with a handoff. Blocks of a kind are all of one size, so what one segment gives back any other can use; each kind has
 // chunks of memory of its own. The system's memory is taken in large chunks and returned when the table as a whole is gone; a
 // table never shrinks.
 //
-// Growth is by one segment at a time: see fillAfter. A slot is never moved or used twice within a segment: a deleted peer
+// Growth is by one segment at a time: see fillAfter. In a segment of the directory a peer stays in its slot, and no slot is used twice: a deleted peer
 // leaves a tombstone, and the next rebuild of its segment, which comes after a few hundred new peers there at the latest, leaves
 // tombstones and stale entries behind. So a peer that exists is always found, and the longest Put is the copying of one
 // segment, about 5,700 peers, whatever the size of the table.
 //
-// Slots lie in the order of the hash, and [Frozen.Range] sorts what is not at home: equal tables give equal
+// Slots lie in the order of the hash, page by page, and [Frozen.Range] sorts them: equal tables give equal
 // sequences, snapshots can be cut into ranges of the hash, and a table that is loaded in this order is written
 // sequentially.
 //

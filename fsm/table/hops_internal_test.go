@@ -35,11 +35,17 @@ func TestHops(t *testing.T) {
 		}
 		s := tab.dir.Load().segment(0)
 		for i, a := range known {
-			if got, found := s.find(Hash(a), a); !found || got != after(at, uint32(i), s.slots) {
-				t.Errorf("peer %d is in slot %d", i, got)
+			got, found := s.find(Hash(a), a)
+			switch {
+			case !found:
+				t.Errorf("peer %d is not there", i)
+			case i <= neighbours && got != neighbour(at, uint32(i)):
+				t.Errorf("peer %d is in slot %d, not %d", i, got, neighbour(at, uint32(i)))
+			case i > neighbours && hopTo(at, got) != farHop:
+				t.Errorf("peer %d is in slot %d, a neighbour", i, got)
 			}
 		}
-		if h := hopsOf(s.slot(at)[0].Load()); h != 1<<nearHops-1|farHop {
+		if h := hopsOf(s.slot(at)[0].Load()); h != 1<<neighbours-1|farHop {
 			t.Errorf("hops %08b", h)
 		}
 		if !tab.Delete(known[3]) || !tab.Delete(known[0]) {
@@ -64,8 +70,30 @@ func TestHops(t *testing.T) {
 	}
 }
 
-// TestHopsLeadToAll: each peer is at home or where a hop of its home says, and most are at home: in a table that grew as well as in one that was
-// loaded in the order of the hash.
+// TestNeighbours: they are others than the home and each other, in its page, and each has a bit of its own.
+func TestNeighbours(t *testing.T) {
+	for home := range uint32(3 * vicinity) {
+		seen := map[uint32]bool{home: true}
+		if neighbour(home, 0) != home {
+			t.Fatalf("neighbour 0 of %d is %d", home, neighbour(home, 0))
+		}
+		for k := uint32(1); k <= neighbours; k++ {
+			i := neighbour(home, k)
+			if seen[i] || i/vicinity != home/vicinity || hopTo(home, i) != 1<<(k-1) {
+				t.Fatalf("neighbour %d of %d is %d, its hop %08b", k, home, i, hopTo(home, i))
+			}
+			seen[i] = true
+		}
+		for i := range uint32(3 * vicinity) {
+			if far := hopTo(home, i) == farHop; far == seen[i] && i != home {
+				t.Fatalf("%d is far from %d: %v", i, home, far)
+			}
+		}
+	}
+}
+
+// TestHopsLeadToAll: each peer is at home or where a hop of its home says, most are at home, and nearly all in a slot that is asked for with it:
+// in a table that grew as well as in one that was loaded in the order of the hash.
 func TestHopsLeadToAll(t *testing.T) {
 	const n = 50_000
 	as := make([]vl1.Address, n)
@@ -82,7 +110,7 @@ func TestHopsLeadToAll(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	checkHops(t, grown, as, 0.6)
+	checkHops(t, grown, as, 0.58, 0.93)
 
 	slices.SortFunc(as, func(a, b vl1.Address) int { return cmp.Compare(Hash(a), Hash(b)) })
 	loaded, err := New(Options{Capacity: n})
@@ -97,29 +125,48 @@ func TestHopsLeadToAll(t *testing.T) {
 		}
 	}
 	l.Rest()
-	checkHops(t, loaded, as, 0.7)
+	checkHops(t, loaded, as, 0.6, 0.985)
 }
 
-func checkHops(t *testing.T, tab *Table, as []vl1.Address, least float64) {
+func checkHops(t *testing.T, tab *Table, as []vl1.Address, leastHome, leastNear float64) {
 	t.Helper()
-	atHome := 0
+	atHome, near := 0, 0
 	for _, a := range as {
 		h := Hash(a)
 		s := tab.dir.Load().segment(h)
 		at, found := s.find(h, a)
 		home := s.home(h)
-		switch distance := (at + s.slots - home) % s.slots; {
+		switch {
 		case !found:
 			t.Fatalf("peer %v is not there", a)
-		case distance == 0:
+		case at == home:
 			atHome++
 		default:
-			if h := hopsOf(s.slot(home)[0].Load()); h&hopTo(distance) == 0 {
-				t.Fatalf("peer %v is %d after its home, of which the hops are %08b", a, distance, h)
+			if hopTo(home, at) < 1<<nearest {
+				near++
+			}
+			if h := hopsOf(s.slot(home)[0].Load()); h&hopTo(home, at) == 0 {
+				t.Fatalf("peer %v is in slot %d, its home is %d, of which the hops are %08b", a, at, home, h)
 			}
 		}
 	}
-	if share := float64(atHome) / float64(len(as)); share < least || share > 0.95 {
-		t.Errorf("%.2f of the peers are at home, want %.2f", share, least)
+	for _, a := range as { // and no hop leads to somebody else's peer
+		s := tab.dir.Load().segment(Hash(a))
+		home := s.home(Hash(a))
+		for h := hopsOf(s.slot(home)[0].Load()); h.near(); {
+			var k uint32
+			k, h = h.first()
+			if other := addressOf(s.slot(neighbour(home, k))[0].Load()); other == 0 || s.home(Hash(other)) != home {
+				t.Fatalf("the hop of slot %d to neighbour %d leads to %v", home, k, other)
+			}
+		}
 	}
+	all := float64(len(as))
+	if home := float64(atHome) / all; home < leastHome || home > 0.95 {
+		t.Errorf("%.3f of the peers are at home, want %.2f", home, leastHome)
+	}
+	if near := float64(atHome+near) / all; near < leastNear {
+		t.Errorf("%.3f of the peers are at home or near it, want %.3f", near, leastNear)
+	}
+	t.Logf("%.3f of the peers are at home, %.3f there or near it, %.2f of the slots are taken", float64(atHome)/all, float64(atHome+near)/all, tab.Stats().Load)
 }

@@ -15,7 +15,7 @@ func (t *Table) Prefetch(as []vl1.Address) {
 	d := t.dir.Load()
 	if len(as) <= few {
 		for _, a := range as {
-			d.prefetchRun(Hash(a))
+			d.prefetchNearest(Hash(a))
 		}
 	} else {
 		d.prefetchMany(as)
@@ -23,14 +23,22 @@ func (t *Table) Prefetch(as []vl1.Address) {
 	runtime.KeepAlive(d)
 }
 
-// few peers are not enough to wait for their homes together. What follows a home is asked for with it instead: nine of ten peers are at home or
-// within the three slots after it, and these lines take hardly longer to come than the first one alone; another page would.
+// few peers are not enough to wait for their homes together. The nearest neighbours of a home are asked for with it instead: nearly all peers are
+// in one of these slots, and such lines, of the same page, take hardly longer to come than one alone; those of another page would.
 const few = 4
 
-func (d *directory) prefetchRun(h uint64) {
-	if sl := d.lane(h).home(h); sl != nil {
-		prefetch.Run(unsafe.Pointer(sl))
+// prefetchNearest asks for a home and its nearest neighbours.
+func (d *directory) prefetchNearest(h uint64) {
+	l := d.lane(h)
+	shape := l.shape.Load()
+	slots := laneSlots(shape)
+	if slots == 0 {
+		return // it is being changed for the first time
 	}
+	at := home(h, laneDepth(shape), slots)
+	b := l.hot[at>>blockShift].Load()
+	prefetch.Four(unsafe.Pointer(b.slot(at)), unsafe.Pointer(b.slot(neighbour(at, 1))), unsafe.Pointer(b.slot(neighbour(at, 2))),
+		unsafe.Pointer(b.slot(neighbour(at, 3))))
 }
 
 // prefetchMany asks for where they should be, and then, when that is known, for where they are otherwise.
@@ -73,9 +81,9 @@ func (d *directory) prefetchHops(h uint64, a vl1.Address, lines *prefetch.Lines)
 		return
 	}
 	for near := hopsOf(w0); near.near(); {
-		var n uint32
-		n, near = near.first()
-		lines.Add(unsafe.Pointer(l.hot.slot(after(at, n, slots))))
+		var k uint32
+		k, near = near.first()
+		lines.Add(unsafe.Pointer(l.hot.slot(neighbour(at, k))))
 	}
 }
 

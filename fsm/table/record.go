@@ -109,24 +109,24 @@ func (r *Record) pack(w *words, p placement) {
 
 // unpack fills r from w, but for the key and the handoff.
 func (r *Record) unpack(w *words) {
+	w1, w2, w3, w4, w5, w6, w7 := w[1], w[2], w[3], w[4], w[5], w[6], w[7] // each once: for all that Go knows, r may be where w is
+	r.Position[0], r.Position[1], r.Position[2] = int16(w7), int16(w7>>16), int16(w7>>32)
+	r.Protocol, r.Flags = uint8(w7>>48), uint8(w7>>56)
+	r.Planet, r.Major, r.Minor = w6>>16, uint8(w6>>8), uint8(w6)
+	r.V4Member, r.V6Member, r.Revision = MemberID(w1), MemberID(w5>>32), uint16(w5>>16)
+	r.V4Epoch, r.V6Epoch, r.LastSeen = uint16(w2>>48), uint16(w2>>32), uint32(w2)
 	r.Address = addressOf(w[0])
-	r.V4 = netip.AddrPort{}
-	if w[1]>>16 != 0 {
+	var v4, v6 netip.AddrPort
+	if w1>>16 != 0 {
 		var ip [4]byte
-		binary.BigEndian.PutUint32(ip[:], uint32(w[1]>>32))
-		r.V4 = netip.AddrPortFrom(netip.AddrFrom4(ip), uint16(w[1]>>16))
+		binary.BigEndian.PutUint32(ip[:], uint32(w1>>32))
+		v4 = netip.AddrPortFrom(netip.AddrFrom4(ip), uint16(w1>>16))
 	}
-	r.V4Member = MemberID(w[1])
-	r.V4Epoch, r.V6Epoch, r.LastSeen = uint16(w[2]>>48), uint16(w[2]>>32), uint32(w[2])
-	r.V6 = netip.AddrPort{}
-	if w[3]|w[4]|w[5]>>48 != 0 {
+	if w3|w4|w5>>48 != 0 {
 		var ip [16]byte
-		binary.BigEndian.PutUint64(ip[:8], w[3])
-		binary.BigEndian.PutUint64(ip[8:], w[4])
-		r.V6 = netip.AddrPortFrom(netip.AddrFrom16(ip), uint16(w[5]>>48))
+		binary.BigEndian.PutUint64(ip[:8], w3)
+		binary.BigEndian.PutUint64(ip[8:], w4)
+		v6 = netip.AddrPortFrom(netip.AddrFrom16(ip), uint16(w5>>48))
 	}
-	r.V6Member, r.Revision = MemberID(w[5]>>32), uint16(w[5]>>16)
-	r.Planet, r.Major, r.Minor = w[6]>>16, uint8(w[6]>>8), uint8(w[6])
-	r.Position[0], r.Position[1], r.Position[2] = int16(w[7]), int16(w[7]>>16), int16(w[7]>>32)
-	r.Protocol, r.Flags = uint8(w[7]>>48), uint8(w[7]>>56)
+	r.V4, r.V6 = v4, v6
 }

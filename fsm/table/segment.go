@@ -100,26 +100,35 @@ func home(h uint64, depth uint8, slots uint32) uint32 {
 	return uint32((h << (depth & 63) >> 32) * uint64(slots) >> 32)
 }
 
-// find returns the slot of a, or else the empty slot that a walk from its home ends at. For the writer.
+// find returns the slot of a, or else the empty one where it would come. For the writer.
 func (s *segment) find(h uint64, a vl1.Address) (i uint32, found bool) {
 	home := s.home(h)
 	if i, _, found := s.hot.search(home, s.slots, a); found {
 		return i, true
 	}
-	i, _ = s.empty(home, s.slots)
-	return i, false
+	return s.empty(home), false
 }
 
-// empty returns the first empty slot among so many from a home on, and false if there is none.
-func (s *segment) empty(home, among uint32) (i uint32, found bool) {
-	i = home
-	for range among {
-		if addressOf(s.slot(i)[0].Load()) == 0 {
-			return i, true
-		}
+// empty returns the first empty slot for a peer of that home.
+func (s *segment) empty(home uint32) uint32 {
+	if i, found := s.emptyNear(home, neighbours); found {
+		return i
+	}
+	i := walk(home, s.slots)
+	for addressOf(s.slot(i)[0].Load()) != 0 { // it ends: see brimming
 		i = after(i, 1, s.slots)
 	}
-	return i, false
+	return i
+}
+
+// emptyNear returns a home or the first of so many neighbours that is empty, and false if there is none.
+func (s *segment) emptyNear(home, among uint32) (i uint32, found bool) {
+	for k := range among + 1 {
+		if i = neighbour(home, k); addressOf(s.slot(i)[0].Load()) == 0 {
+			return i, true
+		}
+	}
+	return 0, false
 }
 
 // full reports whether the segment should be replaced before it takes another peer or entry: it has so many peers, or so many units that

@@ -92,7 +92,7 @@ func (t *Table) Lookup(a vl1.Address, r *Record) bool {
 	var w words
 	var e entry
 	d := t.dir.Load()
-	d.prefetchRun(Hash(a)) // who needs the key comes out of the blue; and the way by the segment is longer
+	d.prefetchNearest(Hash(a)) // who needs the key comes out of the blue; and the way by the segment is longer
 	runtime.KeepAlive(d)
 	if !t.read(a, &w, &e) {
 		return false
@@ -196,10 +196,8 @@ func (l *lane) read(h uint64, a vl1.Address, w *words) verdict {
 		}
 		sl = l.hot.slot(i)
 	}
-	for j := 1; j < slotWords; j++ {
-		w[j] = sl[j].Load()
-	}
-	w[0] = w0
+	w[0], w[1], w[2], w[3] = w0, sl[1].Load(), sl[2].Load(), sl[3].Load()
+	w[4], w[5], w[6], w[7] = sl[4].Load(), sl[5].Load(), sl[6].Load(), sl[7].Load()
 	if sl[0].Load() != w0 || w0&1 != 0 || shape&laneChanging != 0 || l.shape.Load() != shape {
 		return torn
 	}

@@ -170,7 +170,7 @@ func (s *segment) fillSlot(i uint32, h uint64, a vl1.Address, w *words) {
 	for j := 1; j < slotWords; j++ {
 		fill(&sl[j], w[j])
 	}
-	store(&sl[0], word0(a))
+	store(&sl[0], word0(a)|sl[0].Load()&hopMask)
 	s.live++
 	s.filled++
 	if home := s.home(h); home != i {

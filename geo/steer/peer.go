@@ -46,23 +46,23 @@ const (
 func FamilyOf(protocol, major, minor uint8, revision uint16) Family {
 	v := uint64(major)<<32 | uint64(minor)<<16 | uint64(revision)
 	const major1 = 1 << 32
-	switch {
+	switch { // the newest first, as most are
 	case protocol == 0:
 		return FamilyUnknown
-	case v < major1|2<<16|5:
-		return FamilyF0
-	case v < major1|5<<16:
-		return FamilyF1
-	case v < major1|6<<16|3:
-		return FamilyF2
-	case v < major1|8<<16|5:
-		return FamilyF3
-	case v < major1|10<<16|3:
-		return FamilyF4
-	case v < major1|12<<16:
+	case v >= major1|12<<16:
+		return FamilyF6
+	case v >= major1|10<<16|3:
 		return FamilyF5
+	case v >= major1|8<<16|5:
+		return FamilyF4
+	case v >= major1|6<<16|3:
+		return FamilyF3
+	case v >= major1|5<<16:
+		return FamilyF2
+	case v >= major1|2<<16|5:
+		return FamilyF1
 	}
-	return FamilyF6
+	return FamilyF0
 }
 
 // String returns F0 to F6, or "unknown".

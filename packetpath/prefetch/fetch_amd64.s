@@ -2,13 +2,16 @@
 
 #include "textflag.h"
 
-// func run(p unsafe.Pointer)
-TEXT ·run(SB), NOSPLIT, $0-8
-	MOVQ       p+0(FP), AX
+// func four(a, b, c, d unsafe.Pointer)
+TEXT ·four(SB), NOSPLIT, $0-32
+	MOVQ       a+0(FP), AX
+	MOVQ       b+8(FP), BX
+	MOVQ       c+16(FP), CX
+	MOVQ       d+24(FP), DX
 	PREFETCHT0 (AX)
-	PREFETCHT0 64(AX)
-	PREFETCHT0 128(AX)
-	PREFETCHT0 192(AX)
+	PREFETCHT0 (BX)
+	PREFETCHT0 (CX)
+	PREFETCHT0 (DX)
 	RET
 
 // func fetch(lines *uintptr, n int)

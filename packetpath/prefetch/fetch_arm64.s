@@ -2,13 +2,16 @@
 
 #include "textflag.h"
 
-// func run(p unsafe.Pointer)
-TEXT ·run(SB), NOSPLIT, $0-8
-	MOVD p+0(FP), R0
+// func four(a, b, c, d unsafe.Pointer)
+TEXT ·four(SB), NOSPLIT, $0-32
+	MOVD a+0(FP), R0
+	MOVD b+8(FP), R1
+	MOVD c+16(FP), R2
+	MOVD d+24(FP), R3
 	PRFM (R0), PLDL1KEEP
-	PRFM 64(R0), PLDL1KEEP
-	PRFM 128(R0), PLDL1KEEP
-	PRFM 192(R0), PLDL1KEEP
+	PRFM (R1), PLDL1KEEP
+	PRFM (R2), PLDL1KEEP
+	PRFM (R3), PLDL1KEEP
 	RET
 
 // func fetch(lines *uintptr, n int)

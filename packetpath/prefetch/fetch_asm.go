@@ -4,10 +4,10 @@ package prefetch
 
 import "unsafe"
 
-// run asks for RunLines lines from p on.
+// four asks for four lines.
 //
 //go:noescape
-func run(p unsafe.Pointer)
+func four(a, b, c, d unsafe.Pointer)
 
 // fetch asks for n lines, whose addresses begin at lines.
 //

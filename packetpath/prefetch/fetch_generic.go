@@ -4,6 +4,6 @@ package prefetch
 
 import "unsafe"
 
-func run(unsafe.Pointer) {}
+func four(_, _, _, _ unsafe.Pointer) {}
 
 func fetch(*uintptr, int) {}

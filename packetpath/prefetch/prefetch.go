@@ -13,11 +13,8 @@ type Lines struct {
 	at [Most]uintptr // of what need not stay: a prefetch of whatever is there then does no harm
 }
 
-// RunLines is how many lines [Run] asks for. More of them take longer to come than one.
-const RunLines = 4
-
-// Run asks for the line of p and those that follow it, and does not wait for them. Any address will do, nil too.
-func Run(p unsafe.Pointer) { run(p) }
+// Four asks for four lines, and does not wait for them. Any addresses will do, nil too.
+func Four(a, b, c, d unsafe.Pointer) { four(a, b, c, d) }
 
 // Most is how many lines are asked for together: ten for each packet of a batch of 32. Those that are added to so many are left out.
 const Most = 320

@@ -20,8 +20,7 @@ func TestLines(t *testing.T) {
 			l.Add(nil)
 			l.Fetch()
 			l.Fetch()
-			prefetch.Run(unsafe.Pointer(&memory[len(memory)-64]))
-			prefetch.Run(nil)
+			prefetch.Four(unsafe.Pointer(&memory[len(memory)-64]), unsafe.Pointer(&memory[0]), nil, nil)
 		})
 		if allocs != 0 {
 			t.Errorf("%d lines: %v allocations", n, allocs)
