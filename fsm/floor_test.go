@@ -213,14 +213,15 @@ func (d *decider) pick() vl1.Address {
 	return address(int((x >> 32) * uint64(d.among) >> 32))
 }
 
-func (d *decider) decide(a vl1.Address, r *table.Record, p *steer.Peer) {
-	if !d.tab.LookupSteered(a, r) {
-		panic("not found")
+func (d *decider) decide(a vl1.Address, w *table.Words, p *steer.Peer) {
+	if !d.tab.LookupSteered(a, w) || w.HandedOff() {
+		panic("not found, or not as it was put")
 	}
-	p.Unit[0], p.Unit[1], p.Unit[2] = r.Position[0], r.Position[1], r.Position[2]
-	p.RadiusKm, p.Family = geo.RadiusKm(r.Flags), steer.FamilyOf(r.Protocol, r.Major, r.Minor, r.Revision)
-	p.Current, p.Planet, p.Now, p.Spread = uint16(r.V4Member), 9, 1e6, uint8(a)
-	p.At, p.Target, p.Moves, p.Fails, p.Failed = r.Handoff.At, uint16(r.Handoff.Target), r.Handoff.Moves, r.Handoff.Fails, uint16(r.Handoff.Failed)
+	*p = steer.Peer{}
+	p.Unit[0], p.Unit[1], p.Unit[2] = w.Position()
+	member, _ := w.Attached(false)
+	p.RadiusKm, p.Family = geo.RadiusKm(w.Flags()), steer.FamilyOf(w.Software())
+	p.Current, p.Planet, p.Now, p.Spread = uint16(member), 9, 1e6, uint8(a)
 	best := d.to.Decide(p).Best
 	d.sum += uint64(best)
 	d.last = uint64(best >> 15)
@@ -229,7 +230,7 @@ func (d *decider) decide(a vl1.Address, r *table.Record, p *steer.Peer) {
 // each decides for n peers one after the other, and returns the ns of each. With prefetch, it does as the packet path with what it has of a
 // batch.
 func (d *decider) each(n int, prefetch bool) float64 {
-	var r table.Record
+	var w table.Words
 	var p steer.Peer
 	var as [1]vl1.Address
 	began := cpuTime()
@@ -238,14 +239,14 @@ func (d *decider) each(n int, prefetch bool) float64 {
 		if prefetch {
 			d.tab.Prefetch(as[:])
 		}
-		d.decide(as[0], &r, &p)
+		d.decide(as[0], &w, &p)
 	}
 	return float64(cpuTime()-began) / float64(n)
 }
 
 // batches does it in batches of 32, prefetched.
 func (d *decider) batches(n int) float64 {
-	var r table.Record
+	var w table.Words
 	var p steer.Peer
 	var as [32]vl1.Address
 	began := cpuTime()
@@ -255,7 +256,7 @@ func (d *decider) batches(n int) float64 {
 		}
 		d.tab.Prefetch(as[:])
 		for _, a := range as {
-			d.decide(a, &r, &p)
+			d.decide(a, &w, &p)
 		}
 	}
 	return float64(cpuTime()-began) / float64(n)

@@ -73,9 +73,9 @@ func prefersOnly(r *table.Record) bool {
 	return r.Protocol != 0 && uint32(r.Major)<<24|uint32(r.Minor)<<16|uint32(r.Revision) < deletesPaths
 }
 
-// ChecksPlanet reports whether the peer's client goes to members only that its planet lists. Those of protocol 4 go wherever a
+// ChecksPlanet reports whether a client of that protocol version, 0 if it is unknown, goes to members only that its planet lists. Those of protocol 4 go wherever a
 // root sends them, and do not say which planet they have.
-func ChecksPlanet(r *table.Record) bool { return r.Protocol == 0 || r.Protocol > 4 }
+func ChecksPlanet(protocol uint8) bool { return protocol == 0 || protocol > 4 }
 
 // SelfRedirects returns how many self-redirects a member needs to get its peer back for good after a handoff to a dead
 // member: until its path, new in the client's table, is above the target's. At most 7: no more fit into one row.
@@ -181,7 +181,7 @@ func (s *State) MayHandOff(r *table.Record, v6 bool, from table.MemberID, epoch 
 		return RefusedUnderWay
 	case target == from || !known || s.StatusOf(target) != StatusUp || m.Draining():
 		return RefusedTarget
-	case m.PlanetOf(v6) == 0 || ChecksPlanet(r) && (r.Planet == 0 || r.Planet < m.PlanetOf(v6)):
+	case m.PlanetOf(v6) == 0 || ChecksPlanet(r.Protocol) && (r.Planet == 0 || r.Planet < m.PlanetOf(v6)):
 		return RefusedUnpublished
 	case held(h, target, now):
 		return RefusedHeld

@@ -219,7 +219,7 @@ func (l *traffic) stop() { close(l.done); l.ended.Wait() }
 // packets looks up random peers, 32 at a time as a worker does for a batch.
 func (l *traffic) packets() {
 	rnd := rand.New(rand.NewPCG(1, 1))
-	var r table.Record
+	var w table.Words
 	for {
 		select {
 		case <-l.done:
@@ -229,7 +229,7 @@ func (l *traffic) packets() {
 		h, view := l.hist.Load(), l.m.View()
 		began := time.Now()
 		for range 32 {
-			view.PeerHot(address(rnd.IntN(l.peers)), &r)
+			view.PeerHot(address(rnd.IntN(l.peers)), &w)
 		}
 		h.add(time.Since(began))
 	}

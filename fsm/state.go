@@ -103,7 +103,18 @@ type Counters struct {
 func (s *State) Peer(a vl1.Address, r *table.Record) bool { return s.peers.Lookup(a, r) }
 
 // PeerSteered is Peer without the key: what a decision needs.
-func (s *State) PeerSteered(a vl1.Address, r *table.Record) bool { return s.peers.LookupSteered(a, r) }
+func (s *State) PeerSteered(a vl1.Address, w *table.Words) bool { return s.peers.LookupSteered(a, w) }
+
+// PeerKeyless is Peer without the key, which it leaves alone.
+func (s *State) PeerKeyless(a vl1.Address, r *table.Record) bool {
+	var w table.Words
+	known := s.PeerSteered(a, &w)
+	if known {
+		r.Address = a
+		w.Record(r)
+	}
+	return known
+}
 
 // Table returns the live peer table, for reading: lookups without the key, prefetching, scans.
 func (s *State) Table() *table.Table { return s.peers }
@@ -118,6 +129,20 @@ func (s *State) Attached(r *table.Record, v6 bool) (table.MemberID, bool) {
 	if !ep.IsValid() {
 		return 0, false
 	}
+	return id, s.current(id, epoch)
+}
+
+// AttachedIn is Attached for a record in words.
+func (s *State) AttachedIn(w *table.Words, v6 bool) (table.MemberID, bool) {
+	if !w.Located(v6) {
+		return 0, false
+	}
+	id, epoch := w.Attached(v6)
+	return id, s.current(id, epoch)
+}
+
+// current reports whether the member is in that epoch.
+func (s *State) current(id table.MemberID, epoch uint16) bool {
 	m, ok := s.Member(id)
-	return id, ok && m.Epoch == epoch
+	return ok && m.Epoch == epoch
 }

@@ -22,7 +22,7 @@ func (v *View) State() *State { return v.state.Load() }
 // Peer fills r with what the log says about a peer.
 func (v *View) Peer(a vl1.Address, r *table.Record) bool { return v.state.Load().peers.Lookup(a, r) }
 
-// PeerHot is Peer without the key: one cache line instead of two.
-func (v *View) PeerHot(a vl1.Address, r *table.Record) bool {
-	return v.state.Load().peers.LookupHot(a, r)
+// PeerHot is Peer without the key and the handoff: one cache line instead of two.
+func (v *View) PeerHot(a vl1.Address, w *table.Words) bool {
+	return v.state.Load().peers.LookupHot(a, w)
 }

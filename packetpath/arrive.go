@@ -90,7 +90,7 @@ const (
 func (w *worker) arrives(s *session, state *fsm.State, at *path) arrival {
 	var rec table.Record
 	v6 := !at.addr.Addr().Is4()
-	if !state.PeerSteered(s.id.Address, &rec) {
+	if !state.PeerKeyless(s.id.Address, &rec) {
 		return notSent
 	}
 	h := &rec.Handoff

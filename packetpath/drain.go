@@ -12,14 +12,14 @@ import (
 // move. Any goroutine; a few milliseconds per hundred thousand sessions.
 func (r *Root) Staying() (n int) {
 	now, state := r.clock(), r.view.State()
-	var rec table.Record
+	var words table.Words
 	for i := range sessionShards {
 		r.sessions.each(i, func(s *session) {
-			if !state.PeerSteered(s.id.Address, &rec) {
+			if !r.view.PeerHot(s.id.Address, &words) {
 				return
 			}
 			for _, v6 := range [2]bool{false, true} {
-				if id, ok := state.Attached(&rec, v6); ok && id == r.member && s.freshest(v6, now) != nil && !s.leaving[index(v6)].arrived.Load() {
+				if id, ok := state.AttachedIn(&words, v6); ok && id == r.member && s.freshest(v6, now) != nil && !s.leaving[index(v6)].arrived.Load() {
 					n++
 					return
 				}
@@ -97,7 +97,7 @@ func (n *steerNow) target(rec *table.Record, v6 bool) (to table.MemberID, before
 	r := *rec
 	r.Handoff = table.Handoff{}
 	var p steer.Peer
-	steerPeer(&p, n.then, &r, v6)
+	steerRecord(&p, n.then, &r, v6)
 	d := n.rules.table.Decide(&p)
 	if to = table.MemberID(d.Target); to == 0 {
 		to = anywhere(n.then, &r, v6, n.id)

@@ -42,7 +42,7 @@ func (r *Root) Explain(q Question) (Answer, bool) {
 		if !state.Peer(q.Peer, &rec) {
 			return a, false
 		}
-		steerPeer(&a.Peer, state, &rec, q.V6)
+		steerRecord(&a.Peer, state, &rec, q.V6)
 		a.Handoff, a.Endpoint = rec.Handoff, rec.V4.Addr()
 		if q.V6 {
 			a.Endpoint = rec.V6.Addr()

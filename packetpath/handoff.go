@@ -77,47 +77,78 @@ func (w *worker) consider(s *session) {
 	}
 	state := r.view.State()
 	every := int64(considerEvery) + int64(s.id.Address&0xfff)
-	if m, ok := state.Member(r.member); ok && m.Draining() {
+	if drains(state, r.member) {
 		every = drainEvery
 	}
 	if next := s.considered.Load(); w.now < next && next <= w.now+every {
 		return // if it lies farther ahead, the drain has begun since
 	}
 	s.considered.Store(w.now + every)
-	rec := &w.rec
-	if len(state.Members) < 2 || !state.PeerSteered(s.id.Address, rec) {
+	words, a := &w.words, s.id.Address
+	if len(state.Members) < 2 || !state.PeerSteered(a, words) {
 		return
 	}
-	if at := rec.Handoff.At; at != 0 && state.Seconds() < at+lookAfter {
-		s.considered.Store(w.now + drainEvery) // its other family may have to follow
+	moved := words.HandedOff()
+	if moved {
+		if at := w.unpack(a, words).Handoff.At; at != 0 && state.Seconds() < at+lookAfter {
+			s.considered.Store(w.now + drainEvery) // its other family may have to follow
+		}
 	}
 	for _, v6 := range [2]bool{false, true} {
 		at := s.family(v6).Load()
-		if id, ok := state.Attached(rec, v6); !ok || id != r.member || at == nil || w.now-at.heard.Load() > freshEnough {
+		if id, ok := state.AttachedIn(words, v6); !ok || id != r.member || at == nil || w.now-at.heard.Load() > freshEnough {
 			continue
 		}
-		if w.target(state, rec, v6) != 0 || w.levelDue(state, rec, v6) {
+		to := w.wanted(state, a, words, v6)
+		if to == 0 && !moved {
+			continue // nor is there a level that it should come to
+		}
+		rec := w.unpack(a, words)
+		if w.mayGo(state, rec, v6, to) || w.levelDue(state, rec, v6) {
 			w.hints = append(w.hints, s)
 			return
 		}
 	}
 }
 
+// unpack returns the record of a peer, but for the key, until the next call.
+func (w *worker) unpack(a vl1.Address, words *table.Words) *table.Record {
+	w.rec.Address = a
+	words.Record(&w.rec)
+	return &w.rec
+}
+
 // target returns where a peer that is attached here should go now, 0 if it stays or may not be sent.
 func (w *worker) target(state *fsm.State, rec *table.Record, v6 bool) table.MemberID {
-	to := table.MemberID(0)
+	var words table.Words
+	rec.Words(&words)
+	if to := w.wanted(state, rec.Address, &words, v6); w.mayGo(state, rec, v6, to) {
+		return to
+	}
+	return 0
+}
+
+// wanted returns where a peer that is attached here should go, 0 if it stays.
+func (w *worker) wanted(state *fsm.State, a vl1.Address, words *table.Words, v6 bool) (to table.MemberID) {
 	if w.root.steer != nil {
-		to = w.root.steer(state, rec, v6)
+		to = w.root.steer(state, w.unpack(a, words), v6)
 	} else {
-		to = table.MemberID(w.decide(state, rec, v6).Target)
+		to = table.MemberID(w.decide(state, a, words, v6).Target)
 	}
-	if to == 0 {
-		to = anywhere(state, rec, v6, w.root.member)
-	}
-	if to == 0 || state.MayHandOff(rec, v6, w.root.member, epochOf(rec, v6), to) != fsm.Accepted {
-		return 0
+	if to == 0 && drains(state, w.root.member) {
+		to = anywhere(state, w.unpack(a, words), v6, w.root.member)
 	}
 	return to
+}
+
+// mayGo reports whether the log would let this member hand a peer off to that one, 0: to nobody.
+func (w *worker) mayGo(state *fsm.State, rec *table.Record, v6 bool, to table.MemberID) bool {
+	return to != 0 && state.MayHandOff(rec, v6, w.root.member, epochOf(rec, v6), to) == fsm.Accepted
+}
+
+func drains(state *fsm.State, id table.MemberID) bool {
+	m, ok := state.Member(id)
+	return ok && m.Draining()
 }
 
 // levelDue reports whether the peer's path of a family is below that of the other one, so that the client will forget it, and not about
@@ -145,7 +176,7 @@ type Steer func(state *fsm.State, r *table.Record, v6 bool) table.MemberID
 // anywhere returns a target for a peer of a member that drains, of which steering knows nothing: one of the others, by a hash that
 // all members compute alike. 0: this member does not drain, or nobody may have the peer.
 func anywhere(state *fsm.State, rec *table.Record, v6 bool, from table.MemberID) (to table.MemberID) {
-	if m, ok := state.Member(from); !ok || !m.Draining() {
+	if !drains(state, from) {
 		return 0
 	}
 	var most uint64

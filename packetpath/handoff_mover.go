@@ -216,7 +216,7 @@ func (c *mover) waitFor(s *session) {
 func (c *mover) consider(state *fsm.State, s *session) (here bool) {
 	var rec table.Record
 	w := c.w
-	if len(state.Members) < 2 || !state.PeerSteered(s.id.Address, &rec) {
+	if len(state.Members) < 2 || !state.PeerKeyless(s.id.Address, &rec) {
 		return false
 	}
 	for _, v6 := range [2]bool{false, true} {

@@ -20,7 +20,7 @@ const (
 // step takes a handoff one step further, if it is time. It reports whether it is over.
 func (c *mover) step(state *fsm.State, m *move) (over bool) {
 	var rec table.Record
-	if !state.PeerSteered(m.s.id.Address, &rec) {
+	if !state.PeerKeyless(m.s.id.Address, &rec) {
 		m.s.leaving[index(m.v6)].until.Store(0)
 		return true
 	}
@@ -71,7 +71,7 @@ func (c *mover) redirect(state *fsm.State, m *move, rec *table.Record) (over boo
 	w := c.w
 	t, ok := state.Member(m.target)
 	at := m.s.freshest(m.v6, w.now)
-	if !ok || state.StatusOf(m.target) != fsm.StatusUp || t.Draining() || t.PlanetOf(m.v6) == 0 || fsm.ChecksPlanet(rec) && t.PlanetOf(m.v6) > rec.Planet || at == nil {
+	if !ok || state.StatusOf(m.target) != fsm.StatusUp || t.Draining() || t.PlanetOf(m.v6) == 0 || fsm.ChecksPlanet(rec.Protocol) && t.PlanetOf(m.v6) > rec.Planet || at == nil {
 		return c.cancel(m)
 	}
 	to, ok := state.PublishedEndpoint(t, m.v6)

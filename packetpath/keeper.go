@@ -114,10 +114,10 @@ func (w *worker) warm(s *session, at *path) {
 
 // attachedHere reports whether the log has a family of a peer at this member.
 func (w *worker) attachedHere(s *session, v6 bool) bool {
-	var rec table.Record
-	if !w.root.view.PeerHot(s.id.Address, &rec) {
+	var words table.Words
+	if !w.root.view.PeerHot(s.id.Address, &words) {
 		return false
 	}
-	member, ok := w.root.view.State().Attached(&rec, v6)
+	member, ok := w.root.view.State().AttachedIn(&words, v6)
 	return ok && member == w.root.member
 }

@@ -152,16 +152,16 @@ func (w *worker) elsewhere(peer vl1.Address, s *session) (table.MemberID, bool) 
 	if r.link == nil || len(state.Members) < 2 {
 		return 0, false
 	}
-	var rec table.Record
-	if !r.view.PeerHot(peer, &rec) {
+	var words table.Words
+	if !r.view.PeerHot(peer, &words) {
 		return 0, false
 	}
-	v4, ok4 := state.Attached(&rec, false)
-	v6, ok6 := state.Attached(&rec, true)
+	v4, ok4 := state.AttachedIn(&words, false)
+	v6, ok6 := state.AttachedIn(&words, true)
 	if s != nil {
 		if at := s.route(w.now); at != nil {
 			here := ok4 && v4 == r.member || ok6 && v6 == r.member
-			if here || s.answered(at, seenMillis(&rec), w.now) {
+			if here || s.answered(at, seenMillis(words.LastSeen()), w.now) {
 				return 0, false
 			}
 		}
@@ -175,8 +175,8 @@ func (w *worker) elsewhere(peer vl1.Address, s *session) (table.MemberID, bool) 
 	return 0, false
 }
 
-// seenMillis is when the log last saw the peer, in ms since 1970.
-func seenMillis(r *table.Record) int64 { return table.Epoch.UnixMilli() + int64(r.LastSeen)*1000 }
+// seenMillis is when the log last saw a peer, in ms since 1970.
+func seenMillis(lastSeen uint32) int64 { return table.Epoch.UnixMilli() + int64(lastSeen)*1000 }
 
 // handOver sends a datagram to the member that has its receiver.
 func (w *worker) handOver(to table.MemberID, peer vl1.Address, b []byte) bool {

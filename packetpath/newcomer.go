@@ -34,8 +34,8 @@ func (w *worker) offload(p vl1.Packet, from origin) {
 		return
 	}
 	r := w.root
-	var rec table.Record
-	known := r.sessions.get(p.Source()) != nil || r.view.PeerHot(p.Source(), &rec)
+	var words table.Words
+	known := r.sessions.get(p.Source()) != nil || r.view.PeerHot(p.Source(), &words)
 	if known && !w.contested(p) {
 		if !r.rekeys.Take(from.addr.Addr(), w.now, 1) { // whoever knows a peer's address can pretend to be it
 			w.inc(KnownLimited)

@@ -31,12 +31,12 @@ func (w *worker) place(s *session, at *path, due bool) {
 		return
 	}
 	state := w.root.view.State()
-	var rec table.Record
-	if !w.root.view.PeerHot(s.id.Address, &rec) {
+	var words table.Words
+	if !w.root.view.PeerHot(s.id.Address, &words) {
 		w.sight(s, at)
 		return
 	}
-	member, attached := state.Attached(&rec, !at.addr.Addr().Is4())
+	member, attached := state.AttachedIn(&words, !at.addr.Addr().Is4())
 	switch {
 	case !attached:
 		w.take(s, at)
@@ -81,11 +81,11 @@ func (w *worker) keeps(s *session, at *path) {
 		return
 	}
 	state := w.root.view.State()
-	var rec table.Record
-	if !w.root.view.PeerHot(s.id.Address, &rec) {
+	var words table.Words
+	if !w.root.view.PeerHot(s.id.Address, &words) {
 		return
 	}
-	if member, ok := state.Attached(&rec, !at.addr.Addr().Is4()); ok && member != w.root.member && w.arrives(s, state, at) == notSent {
+	if member, ok := state.AttachedIn(&words, !at.addr.Addr().Is4()); ok && member != w.root.member && w.arrives(s, state, at) == notSent {
 		w.claim(s, at, member, kindKept)
 	}
 }

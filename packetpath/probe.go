@@ -58,7 +58,7 @@ func (w *worker) askProbe(s *session, b *rttBook) {
 	}
 	at := s.route(w.now)
 	var rec table.Record
-	if at == nil || w.now-at.heard.Load() > stillHeard || !s.answersEcho() || !state.PeerSteered(s.id.Address, &rec) {
+	if at == nil || w.now-at.heard.Load() > stillHeard || !s.answersEcho() || !state.PeerKeyless(s.id.Address, &rec) {
 		return
 	}
 	v6 := !at.addr.Addr().Is4()
@@ -67,7 +67,7 @@ func (w *worker) askProbe(s *session, b *rttBook) {
 	}
 	s.asked.Store(w.now)
 	var p steer.Peer
-	steerPeer(&p, state, &rec, v6)
+	steerRecord(&p, state, &rec, v6)
 	candidate := table.MemberID(r.rulesOf(state).table.Probe(&p))
 	if candidate == 0 || candidate == r.member {
 		return

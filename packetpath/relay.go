@@ -90,15 +90,16 @@ func (w *worker) relayAcross(dest vl1.Address, to table.MemberID, b []byte, hopB
 // saw it: after a restart traffic flows on before the peers speak again.
 func (w *worker) relayFromView(dest vl1.Address, b []byte, hopByte int, from origin) {
 	r := w.root
-	var rec table.Record
-	if !r.view.PeerHot(dest, &rec) {
+	var words table.Words
+	if !r.view.PeerHot(dest, &words) {
 		w.inc(RelayNoRoute)
 		return
 	}
-	for i, to := range [2]netip.AddrPort{rec.V4, rec.V6} {
+	for _, v6 := range [2]bool{false, true} {
+		to := words.Endpoint(v6)
 		port, ok := r.portFor(to)
 		// Ours of any epoch: the peer does not know that we restarted.
-		if !ok || [2]table.MemberID{rec.V4Member, rec.V6Member}[i] != r.member {
+		if member, _ := words.Attached(v6); !ok || member != r.member {
 			continue
 		}
 		if !w.mayRelay(b, from) {

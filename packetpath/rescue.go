@@ -267,7 +267,7 @@ func attachedAnywhere(state *fsm.State, r *table.Record) (at table.MemberID, ok 
 // known of the peer's place, one by chance. 0 if nobody can: the peer's planet may not list any of those that are left.
 func (r *Root) rescuer(state *fsm.State, rec *table.Record, v4, v6 bool) (best table.MemberID) {
 	var p steer.Peer
-	steerPeer(&p, state, rec, !v4)
+	steerRecord(&p, state, rec, !v4)
 	e := r.rulesOf(state).table.Explain(&p)
 	least, most := int64(-1), uint64(0)
 	for i := range e.Members {

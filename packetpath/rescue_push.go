@@ -105,10 +105,11 @@ func (c *Rescuer) arrived(o *orphan) bool {
 // settledAt reports whether the log has found the peer at a member that lives, and which, or has forgotten it.
 func (c *Rescuer) settledAt(o *orphan) (at table.MemberID, ok bool) {
 	var r table.Record
-	if !c.w.root.view.PeerHot(o.peer, &r) {
+	state := c.w.root.view.State()
+	if !state.PeerKeyless(o.peer, &r) {
 		return 0, true
 	}
-	return attachedAnywhere(c.w.root.view.State(), &r)
+	return attachedAnywhere(state, &r)
 }
 
 // push sends an orphan a redirect to this member, by way of another root unless it was heard here a moment ago, and a direct

@@ -7,6 +7,7 @@ import (
 	"github.com/rootd/rootd/fsm/table"
 	"github.com/rootd/rootd/geo"
 	"github.com/rootd/rootd/geo/steer"
+	"github.com/rootd/rootd/packetpath/vl1"
 )
 
 // rules is what a state says about steering, compiled. Immutable. Whoever first meets a state makes it, and stores it for
@@ -101,22 +102,36 @@ func unreached(state *fsm.State, m *fsm.Member) (v4, v6 bool) {
 	return asked&mask4 != 0 && answered&mask4 == 0, asked&mask6 != 0 && answered&mask6 == 0
 }
 
-// steerPeer fills p with what a state says about a peer in a family: field by field, since a composite literal is put together elsewhere and
-// copied in larger pieces than it was written in, for which a processor waits.
-func steerPeer(p *steer.Peer, state *fsm.State, rec *table.Record, v6 bool) {
-	h, now := &rec.Handoff, state.Seconds()
+// steerPeer fills p with what a state says about a peer in a family, whose record is in words: field by field, since a composite literal is put
+// together elsewhere and copied in larger pieces than it was written in, for which a processor waits.
+func steerPeer(p *steer.Peer, state *fsm.State, a vl1.Address, w *table.Words, v6 bool) {
 	*p = steer.Peer{}
-	p.Unit[0], p.Unit[1], p.Unit[2] = rec.Position[0], rec.Position[1], rec.Position[2]
-	p.RadiusKm, p.V6, p.Spread = geo.RadiusKm(rec.Flags), v6, uint8(mix(uint64(rec.Address)))
-	p.Family, p.Planet, p.Now = steer.FamilyOf(rec.Protocol, rec.Major, rec.Minor, rec.Revision), rec.Planet, now
-	p.Pushed, p.Target, p.Moves, p.Fails, p.Failed = h.At, uint16(h.Target), h.MovesAt(now), h.Fails, uint16(h.Failed)
-	if !fsm.ChecksPlanet(rec) {
+	p.Unit[0], p.Unit[1], p.Unit[2] = w.Position()
+	p.RadiusKm, p.V6, p.Spread = geo.RadiusKm(w.Flags()), v6, uint8(mix(uint64(a)))
+	protocol, major, minor, revision := w.Software()
+	p.Family, p.Planet, p.Now = steer.FamilyOf(protocol, major, minor, revision), w.Planet(), state.Seconds()
+	if !fsm.ChecksPlanet(protocol) {
 		p.Planet = math.MaxUint64
 	}
-	if id, ok := state.Attached(rec, v6); ok {
+	if id, ok := state.AttachedIn(w, v6); ok {
 		p.Current = uint16(id)
 	}
-	if h.Target == 0 && !state.GateClosed(rec, v6) {
+	if w.HandedOff() {
+		steerHandedOff(p, state, w, v6)
+	}
+	if state.RTTs.Len() > 0 && w.Located(v6) {
+		near, wide := geo.Areas(w.Endpoint(v6).Addr())
+		p.RTT, p.Wide = state.RTTs.Of(near), state.RTTs.Of(wide)
+	}
+}
+
+// steerHandedOff fills in what the cluster did to the peer.
+func steerHandedOff(p *steer.Peer, state *fsm.State, w *table.Words, v6 bool) {
+	var rec table.Record
+	w.Record(&rec)
+	h := &rec.Handoff
+	p.Pushed, p.Target, p.Moves, p.Fails, p.Failed = h.At, uint16(h.Target), h.MovesAt(p.Now), h.Fails, uint16(h.Failed)
+	if h.Target == 0 && !state.GateClosed(&rec, v6) {
 		p.Pushed = 0 // the other family follows
 	}
 	switch {
@@ -125,23 +140,22 @@ func steerPeer(p *steer.Peer, state *fsm.State, rec *table.Record, v6 bool) {
 	case h.Prio(v6) > 1: // the last one was about the other family
 		p.At = h.Since(v6)
 	}
-	ep := rec.V4
-	if v6 {
-		ep = rec.V6
-	}
-	if state.RTTs.Len() > 0 && ep.IsValid() {
-		near, wide := geo.Areas(ep.Addr())
-		p.RTT, p.Wide = state.RTTs.Of(near), state.RTTs.Of(wide)
-	}
 }
 
-// decide says where the peer of a record should be in a family. It reads nothing but the view: members that have applied the
+// steerRecord is steerPeer for a record.
+func steerRecord(p *steer.Peer, state *fsm.State, rec *table.Record, v6 bool) {
+	var w table.Words
+	rec.Words(&w)
+	steerPeer(p, state, rec.Address, &w, v6)
+}
+
+// decide says where a peer should be in a family. It reads nothing but the view: members that have applied the
 // same index decide the same. A Target is to be acted upon; what only steering_shadow or the mode "shadow" would do is
 // counted.
-func (w *worker) decide(state *fsm.State, rec *table.Record, v6 bool) steer.Decision {
+func (w *worker) decide(state *fsm.State, a vl1.Address, words *table.Words, v6 bool) steer.Decision {
 	c := w.root.rulesOf(state)
 	var p steer.Peer
-	steerPeer(&p, state, rec, v6)
+	steerPeer(&p, state, a, words, v6)
 	d := c.table.Decide(&p)
 	w.inc(Decisions)
 	if d.Target != 0 {

@@ -324,11 +324,11 @@ func TestDecideTakesNoLock(t *testing.T) {
 // decideAbout is decide for a peer that the log may know.
 func (w *worker) decideAbout(peer vl1.Address, v6 bool) steer.Decision {
 	state := w.root.view.State()
-	var rec table.Record
-	if !state.PeerSteered(peer, &rec) {
+	var words table.Words
+	if !state.PeerSteered(peer, &words) {
 		return steer.Decision{Reason: steer.StayNobody}
 	}
-	return w.decide(state, &rec, v6)
+	return w.decide(state, peer, &words, v6)
 }
 
 func TestDecideAllocatesNothing(t *testing.T) {

@@ -44,7 +44,8 @@ type worker struct {
 	ahead   ahead
 	hints   []*session   // that should go elsewhere
 	waiting []*session   // for the mover
-	rec     table.Record // scratch: a record that steering looks at
+	words   table.Words  // scratch: the record of a peer that may go elsewhere
+	rec     table.Record // likewise, unpacked
 	moving  bool         // this worker is the mover: it may speak to peers that are away
 
 	now    int64 // ms, of this batch

@@ -87,6 +87,7 @@ func BenchmarkLookup(b *testing.B) {
 		perPeer := float64(tab.Stats().Bytes) / float64(n)
 		rnd := rand.New(rand.NewPCG(3, 4))
 		var r table.Record
+		var w table.Words
 		b.Run(name+"alone", func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
@@ -109,14 +110,14 @@ func BenchmarkLookup(b *testing.B) {
 			changing(b, tab, n)
 			b.ReportAllocs()
 			for b.Loop() {
-				if !tab.LookupHot(address(rnd.IntN(n)), &r) {
+				if !tab.LookupHot(address(rnd.IntN(n)), &w) {
 					b.Fatal("not found")
 				}
 			}
 		})
 		b.Run(name+"unknown", func(b *testing.B) {
 			for b.Loop() {
-				if tab.LookupHot(address(n+rnd.IntN(n)), &r) {
+				if tab.LookupHot(address(n+rnd.IntN(n)), &w) {
 					b.Fatal("found")
 				}
 			}
@@ -131,7 +132,7 @@ func BenchmarkLookup(b *testing.B) {
 				}
 				tab.Prefetch(batch)
 				for _, a := range batch {
-					if !tab.LookupHot(a, &r) {
+					if !tab.LookupHot(a, &w) {
 						b.Fatal("not found")
 					}
 				}
@@ -156,10 +157,10 @@ func BenchmarkLookup(b *testing.B) {
 	})
 	b.Run("cached", func(b *testing.B) {
 		tab, _ := grown(b, 256, table.Options{})
-		var r table.Record
+		var w table.Words
 		i := 0
 		for b.Loop() {
-			tab.LookupHot(address(i&255), &r)
+			tab.LookupHot(address(i&255), &w)
 			i++
 		}
 	})

@@ -52,15 +52,16 @@ func TestHops(t *testing.T) {
 			t.Error("nothing to delete")
 		}
 		for i, a := range known {
-			var hot, all Record
+			var hot Words
+			var all Record
 			if want := i != 0 && i != 3; tab.LookupHot(a, &hot) != want || tab.Lookup(a, &all) != want {
 				t.Errorf("peer %d found: %v", i, !want)
-			} else if want && (hot.LastSeen != uint32(i) || all != hot) {
-				t.Errorf("peer %d: %+v, %+v", i, hot, all)
+			} else if want && (hot.LastSeen() != uint32(i) || all.LastSeen != uint32(i)) {
+				t.Errorf("peer %d: %x, %+v", i, hot, all)
 			}
 		}
 		for _, a := range strangers {
-			if tab.LookupHot(a, &Record{}) || tab.Lookup(a, &Record{}) {
+			if tab.LookupHot(a, &Words{}) || tab.Lookup(a, &Record{}) {
 				t.Errorf("%v was never put, and found", a)
 			}
 		}

@@ -36,9 +36,10 @@ func TestStalledWriter(t *testing.T) {
 	if !tab.Lookup(was.Address, &got) || got != was {
 		t.Errorf("Lookup during a change: %+v, want %+v", got, was)
 	}
-	got = Record{Key: was.Key}
-	if !tab.LookupSteered(was.Address, &got) || got != was {
-		t.Errorf("LookupSteered during a change: %+v, want %+v", got, was)
+	var words, before Words
+	was.Words(&before)
+	if !tab.LookupSteered(was.Address, &words) || words != before {
+		t.Errorf("LookupSteered during a change: %x, want %x", words, before)
 	}
 
 	store(&sl[0], sl[0].Load()+1)
@@ -61,9 +62,9 @@ func TestStalledReplacement(t *testing.T) {
 	shape := l.shape.Load()
 	for name, now := range map[string]uint64{"changing": (shape + laneChange) &^ (laneChange - 1), "changing, late": shape + laneChange} {
 		l.shape.Store(now)
-		var got Record
-		if !tab.LookupHot(r.Address, &got) || got.LastSeen != 5 {
-			t.Errorf("%s: LookupHot found %+v", name, got)
+		var got Words
+		if !tab.LookupHot(r.Address, &got) || got.LastSeen() != 5 {
+			t.Errorf("%s: LookupHot found %x", name, got)
 		}
 		if tab.LookupHot(r.Address+1, &got) {
 			t.Errorf("%s: LookupHot found a peer that was never put", name)

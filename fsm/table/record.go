@@ -116,17 +116,26 @@ func (r *Record) unpack(w *words) {
 	r.V4Member, r.V6Member, r.Revision = MemberID(w1), MemberID(w5>>32), uint16(w5>>16)
 	r.V4Epoch, r.V6Epoch, r.LastSeen = uint16(w2>>48), uint16(w2>>32), uint32(w2)
 	r.Address = addressOf(w[0])
-	var v4, v6 netip.AddrPort
-	if w1>>16 != 0 {
-		var ip [4]byte
-		binary.BigEndian.PutUint32(ip[:], uint32(w1>>32))
-		v4 = netip.AddrPortFrom(netip.AddrFrom4(ip), uint16(w1>>16))
+	r.V4, r.V6 = endpoint4(w1), endpoint6(w3, w4, w5)
+}
+
+// endpoint4 takes word 1 apart.
+func endpoint4(w1 uint64) netip.AddrPort {
+	if w1>>16 == 0 {
+		return netip.AddrPort{}
 	}
-	if w3|w4|w5>>48 != 0 {
-		var ip [16]byte
-		binary.BigEndian.PutUint64(ip[:8], w3)
-		binary.BigEndian.PutUint64(ip[8:], w4)
-		v6 = netip.AddrPortFrom(netip.AddrFrom16(ip), uint16(w5>>48))
+	var ip [4]byte
+	binary.BigEndian.PutUint32(ip[:], uint32(w1>>32))
+	return netip.AddrPortFrom(netip.AddrFrom4(ip), uint16(w1>>16))
+}
+
+// endpoint6 takes words 3 to 5 apart.
+func endpoint6(w3, w4, w5 uint64) netip.AddrPort {
+	if w3|w4|w5>>48 == 0 {
+		return netip.AddrPort{}
 	}
-	r.V4, r.V6 = v4, v6
+	var ip [16]byte
+	binary.BigEndian.PutUint64(ip[:8], w3)
+	binary.BigEndian.PutUint64(ip[8:], w4)
+	return netip.AddrPortFrom(netip.AddrFrom16(ip), uint16(w5>>48))
 }

@@ -102,40 +102,35 @@ func (t *Table) Lookup(a vl1.Address, r *Record) bool {
 	return true
 }
 
-// LookupHot is Lookup without the key and the handoff, which it leaves alone. It needs nothing but the slot: one cache line.
-func (t *Table) LookupHot(a vl1.Address, r *Record) bool {
-	var w words
-	if !t.readHot(a, &w) {
+// LookupHot is Lookup in words, without the key and the handoff, which is zero. It needs nothing but the slot: one cache line.
+func (t *Table) LookupHot(a vl1.Address, w *Words) bool {
+	*w.handoff() = handoffWords{}
+	_, known := t.readHot(a, w.slot())
+	return known
+}
+
+// LookupSteered is Lookup in words, without the key: what steering needs. Until the cluster did something to a peer, it needs nothing but the
+// slot.
+func (t *Table) LookupSteered(a vl1.Address, w *Words) bool {
+	*w.handoff() = handoffWords{}
+	p, known := t.readHot(a, w.slot())
+	if !known || p&longEntry == 0 {
+		return known
+	}
+	var e entry
+	if !t.read(a, w.slot(), &e) {
 		return false
 	}
-	r.unpack(&w)
+	w[0] = 0
+	w.slot().setPlace(0)
+	*w.handoff() = *e.handoff()
 	return true
 }
 
-// LookupSteered is Lookup without the key, which it leaves alone: what steering needs. Until the cluster did something to a peer, it
-// needs nothing but the slot.
-func (t *Table) LookupSteered(a vl1.Address, r *Record) bool {
-	var w words
-	if !t.readHot(a, &w) {
-		return false
-	}
-	if w.place()&longEntry == 0 {
-		r.Handoff = Handoff{}
-	} else {
-		var e entry
-		if !t.read(a, &w, &e) {
-			return false
-		}
-		r.Handoff.unpack(e.handoff())
-	}
-	r.unpack(&w)
-	return true
-}
-
-// readHot is LookupHot in words.
-func (t *Table) readHot(a vl1.Address, w *words) bool {
+// readHot reads words 1 to 7 of the slot of a, but for the place of the entry, which it returns.
+func (t *Table) readHot(a vl1.Address, w *words) (p placement, known bool) {
 	if a.Reserved() {
-		return false
+		return 0, false
 	}
 	h := Hash(a)
 	d := t.dir.Load()
@@ -143,9 +138,14 @@ func (t *Table) readHot(a vl1.Address, w *words) bool {
 	runtime.KeepAlive(d) // the blocks were mapped until here
 	if v == torn || t.dir.Load() != d {
 		var e entry
-		return t.read(a, w, &e)
+		known = t.read(a, w, &e)
+	} else {
+		known = v == found
 	}
-	return v == found
+	p = w.place()
+	w[0] = 0
+	w.setPlace(0)
+	return p, known
 }
 
 // read is Lookup in words, and with the entry.

@@ -37,6 +37,22 @@ func (w *Words) LastSeen() uint32 { return uint32(w[2]) }
 // SetLastSeen sets [Record.LastSeen].
 func (w *Words) SetLastSeen(seconds uint32) { w[2] = w[2]&^0xffffffff | uint64(seconds) }
 
+// Endpoint returns V4 of the [Record], or V6.
+func (w *Words) Endpoint(v6 bool) netip.AddrPort {
+	if v6 {
+		return endpoint6(w[3], w[4], w[5])
+	}
+	return endpoint4(w[1])
+}
+
+// Located reports whether that is valid.
+func (w *Words) Located(v6 bool) bool {
+	if v6 {
+		return w[3]|w[4]|w[5]>>48 != 0
+	}
+	return w[1]>>16 != 0
+}
+
 // Attached returns V4Member and V4Epoch of the [Record], or V6Member and V6Epoch.
 func (w *Words) Attached(v6 bool) (MemberID, uint16) {
 	if v6 {
@@ -60,6 +76,11 @@ func (w *Words) Attach6(at netip.AddrPort, to MemberID, epoch uint16) {
 	w[2] = w[2]&^(0xffff<<32) | uint64(epoch)<<32
 }
 
+// Software returns Protocol, Major, Minor and Revision of the [Record].
+func (w *Words) Software() (protocol, major, minor uint8, revision uint16) {
+	return uint8(w[7] >> 48), uint8(w[6] >> 8), uint8(w[6]), uint16(w[5] >> 16)
+}
+
 // SetSoftware sets Protocol, Major, Minor and Revision of the [Record].
 func (w *Words) SetSoftware(protocol, major, minor uint8, revision uint16) {
 	w[5] = w[5]&^(0xffff<<16) | uint64(revision)<<16
@@ -67,11 +88,17 @@ func (w *Words) SetSoftware(protocol, major, minor uint8, revision uint16) {
 	w[7] = w[7]&^(0xff<<48) | uint64(protocol)<<48
 }
 
+// Planet is [Record.Planet].
+func (w *Words) Planet() uint64 { return w[6] >> 16 }
+
 // SetPlanet sets [Record.Planet].
 func (w *Words) SetPlanet(timestamp uint64) { w[6] = w[6]&0xffff | min(timestamp, MaxPlanet)<<16 }
 
 // Flags is [Record.Flags].
 func (w *Words) Flags() uint8 { return uint8(w[7] >> 56) }
+
+// Position is that of the [Record], whose three numbers are returned apart because an array would go through memory.
+func (w *Words) Position() (x, y, z int16) { return int16(w[7]), int16(w[7] >> 16), int16(w[7] >> 32) }
 
 // SetPosition sets Position and Flags of the [Record].
 func (w *Words) SetPosition(at [3]int16, flags uint8) {

@@ -46,7 +46,13 @@ func TestWordsAreTheRecord(t *testing.T) {
 			m4, e4 := w.Attached(false)
 			m6, e6 := w.Attached(true)
 			if m4 != r.V4Member || e4 != r.V4Epoch || m6 != r.V6Member || e6 != r.V6Epoch ||
-				w.LastSeen() != r.LastSeen || w.Flags() != r.Flags || w.HandedOff() != (r.Handoff != table.Handoff{}) {
+				w.Endpoint(false) != want.V4 || w.Endpoint(true) != want.V6 || w.Located(false) != want.V4.IsValid() || w.Located(true) != want.V6.IsValid() ||
+				w.LastSeen() != r.LastSeen || w.Planet() != want.Planet || w.Flags() != r.Flags || w.HandedOff() != (r.Handoff != table.Handoff{}) {
+				t.Fatalf("%s: %x read otherwise than %+v", step.name, w, r)
+			}
+			var at [3]int16
+			at[0], at[1], at[2] = w.Position()
+			if p, major, minor, revision := w.Software(); at != r.Position || p != r.Protocol || major != r.Major || minor != r.Minor || revision != r.Revision {
 				t.Fatalf("%s: %x read otherwise than %+v", step.name, w, r)
 			}
 		}
