@@ -70,11 +70,11 @@ func TestStalledReplacement(t *testing.T) {
 			t.Errorf("%s: LookupHot found a peer that was never put", name)
 		}
 	}
-	if v := l.read(Hash(r.Address), r.Address, &words{}); v != torn {
+	if _, v := l.read(Hash(r.Address), r.Address, &words{}); v != torn {
 		t.Errorf("a lane that is being changed says %v", v)
 	}
 	l.shape.Store(shape)
-	if v := l.read(Hash(r.Address), r.Address, &words{}); v != found {
+	if _, v := l.read(Hash(r.Address), r.Address, &words{}); v != found {
 		t.Errorf("a lane says %v", v)
 	}
 }

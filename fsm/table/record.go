@@ -86,6 +86,14 @@ const (
 // place is where the entry of the record is.
 func (w *words) place() placement { return placement(w[placeWord]) }
 
+// strip takes out what is of the table and not of the record, word 0 and the place, which it returns.
+func (w *words) strip() placement {
+	p := w.place()
+	w[0] = 0
+	w.setPlace(0)
+	return p
+}
+
 func (w *words) setPlace(p placement) { w[placeWord] = w[placeWord]&^placeMask | uint64(p) }
 
 // pack fills words 1 to 7 of w with r; the place of the entry is given, and word 0 is the caller's.

@@ -121,8 +121,7 @@ func (t *Table) LookupSteered(a vl1.Address, w *Words) bool {
 	if !t.read(a, w.slot(), &e) {
 		return false
 	}
-	w[0] = 0
-	w.slot().setPlace(0)
+	w.slot().strip()
 	*w.handoff() = *e.handoff()
 	return true
 }
@@ -134,18 +133,14 @@ func (t *Table) readHot(a vl1.Address, w *words) (p placement, known bool) {
 	}
 	h := Hash(a)
 	d := t.dir.Load()
-	v := d.lane(h).read(h, a, w)
+	p, v := d.lane(h).read(h, a, w)
 	runtime.KeepAlive(d) // the blocks were mapped until here
 	if v == torn || t.dir.Load() != d {
 		var e entry
 		known = t.read(a, w, &e)
-	} else {
-		known = v == found
+		return w.strip(), known
 	}
-	p = w.place()
-	w[0] = 0
-	w.setPlace(0)
-	return p, known
+	return p, v == found
 }
 
 // read is Lookup in words, and with the entry.
@@ -176,13 +171,13 @@ const (
 	torn // the slot changed under the reader
 )
 
-// read looks for a by way of l, and nearly always finds out. The verdict counts only if the directory is still the same.
-func (l *lane) read(h uint64, a vl1.Address, w *words) verdict {
+// read is readHot by way of l, and nearly always finds out. The verdict counts only if the directory is still the same.
+func (l *lane) read(h uint64, a vl1.Address, w *words) (p placement, v verdict) {
 	shape := l.shape.Load()
 	slots := laneSlots(shape)
 	i := home(h, laneDepth(shape), slots)
 	if slots == 0 {
-		return torn
+		return 0, torn
 	}
 	sl := l.hot.slot(i)
 	w0 := sl[0].Load()
@@ -190,18 +185,19 @@ func (l *lane) read(h uint64, a vl1.Address, w *words) verdict {
 		var known bool
 		if i, w0, known = l.hot.searchOn(i, slots, hopsOf(w0), a); !known {
 			if shape&laneChanging != 0 || l.shape.Load() != shape {
-				return torn
+				return 0, torn
 			}
-			return absent
+			return 0, absent
 		}
 		sl = l.hot.slot(i)
 	}
-	w[0], w[1], w[2], w[3] = w0, sl[1].Load(), sl[2].Load(), sl[3].Load()
-	w[4], w[5], w[6], w[7] = sl[4].Load(), sl[5].Load(), sl[6].Load(), sl[7].Load()
+	w5 := sl[placeWord].Load()
+	w[0], w[1], w[2], w[3] = 0, sl[1].Load(), sl[2].Load(), sl[3].Load()
+	w[4], w[5], w[6], w[7] = sl[4].Load(), w5&^placeMask, sl[6].Load(), sl[7].Load()
 	if sl[0].Load() != w0 || w0&1 != 0 || shape&laneChanging != 0 || l.shape.Load() != shape {
-		return torn
+		return 0, torn
 	}
-	return found
+	return placement(w5), found
 }
 
 // readIn looks for a in s. The verdict counts only if s is still in the directory afterwards.
