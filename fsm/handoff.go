@@ -73,8 +73,8 @@ func prefersOnly(r *table.Record) bool {
 	return r.Protocol != 0 && uint32(r.Major)<<24|uint32(r.Minor)<<16|uint32(r.Revision) < deletesPaths
 }
 
-// ChecksPlanet reports whether a client of that protocol version, 0 if it is unknown, goes to members only that its planet lists. Those of protocol 4 go wherever a
-// root sends them, and do not say which planet they have.
+// ChecksPlanet reports whether a client of that protocol version, 0 if it is unknown, goes to members only that its planet lists. Those of
+// protocol 4 go wherever a root sends them, and do not say which planet they have.
 func ChecksPlanet(protocol uint8) bool { return protocol == 0 || protocol > 4 }
 
 // SelfRedirects returns how many self-redirects a member needs to get its peer back for good after a handoff to a dead

@@ -113,7 +113,7 @@ func (v *caView) phase(next string) caStep {
 // CAStatus implements [admin.CA].
 func (s source) CAStatus(ctx context.Context) (*admin.CAStatus, error) {
 	if s.m.cluster == nil {
-		return nil, refused("CA", "this member has no cluster port (cluster.listen is off)", "")
+		return nil, noClusterPort("CA")
 	}
 	return s.m.cluster.lookCA(ctx).status(), nil
 }
@@ -151,7 +151,7 @@ func (s source) RotateCA(ctx context.Context, o admin.RotateOptions) (*admin.CAS
 	const what = "rotate the CA"
 	c := s.m.cluster
 	if c == nil {
-		return nil, refused(what, "this member has no cluster port (cluster.listen is off)", "")
+		return nil, noClusterPort(what)
 	}
 	v := c.lookCA(ctx)
 	if err := errors.Join(v.errs...); err != nil {

@@ -34,7 +34,7 @@ func (s source) GeoLookup(ctx context.Context, ip netip.Addr, member string) (*a
 		return nil, err
 	}
 	if s.m.cluster == nil {
-		return nil, refused(what, "this root has no cluster port to ask "+of.Name+" by", "")
+		return nil, noClusterPort(what)
 	}
 	ctx, cancel := context.WithTimeout(ctx, geoTimeout)
 	defer cancel()

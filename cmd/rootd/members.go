@@ -174,12 +174,17 @@ func adminToken(state *fsm.State, t *fsm.Token) admin.Token {
 // reachable refuses what other machines are told to dial this member for, where they could not.
 func (m *member) reachable(what string) error {
 	if m.cluster == nil {
-		return refused(what, "this member has no cluster port (cluster.listen is off)", "set cluster.listen and restart rootd")
+		return noClusterPort(what)
 	}
 	if err := join.CheckAddress(m.cluster.address); err != nil {
 		return refused(what, err.Error(), "set cluster.address to the host and port at which other machines reach this member's cluster port, and restart rootd")
 	}
 	return nil
+}
+
+// noClusterPort is for what a root alone, which listens to no other member, cannot do.
+func noClusterPort(what string) error {
+	return refused(what, "this member has no cluster port (cluster.listen is off)", "set cluster.listen and restart rootd")
 }
 
 // CreateToken implements [admin.Tokens].

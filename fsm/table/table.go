@@ -102,7 +102,8 @@ func (t *Table) Lookup(a vl1.Address, r *Record) bool {
 	return true
 }
 
-// LookupHot is Lookup in words, without the key and the handoff, which is zero. It needs nothing but the slot: one cache line.
+// LookupHot is Lookup in words, without the key, and as if the handoff were zero. It needs nothing but the slot: one cache line. Of an unknown
+// peer, w means nothing.
 func (t *Table) LookupHot(a vl1.Address, w *Words) bool {
 	*w.handoff() = handoffWords{}
 	_, known := t.readHot(a, w.slot())
@@ -110,7 +111,7 @@ func (t *Table) LookupHot(a vl1.Address, w *Words) bool {
 }
 
 // LookupSteered is Lookup in words, without the key: what steering needs. Until the cluster did something to a peer, it needs nothing but the
-// slot.
+// slot. Of an unknown peer, w means nothing.
 func (t *Table) LookupSteered(a vl1.Address, w *Words) bool {
 	*w.handoff() = handoffWords{}
 	p, known := t.readHot(a, w.slot())
