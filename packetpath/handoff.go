@@ -84,26 +84,27 @@ func (w *worker) consider(s *session) {
 		return // if it lies farther ahead, the drain has begun since
 	}
 	s.considered.Store(w.now + every)
-	words, a := &w.words, s.id.Address
-	if len(state.Members) < 2 || !state.PeerSteered(a, words) {
+	var words table.Words
+	a := s.id.Address
+	if len(state.Members) < 2 || !state.PeerSteered(a, &words) {
 		return
 	}
 	moved := words.HandedOff()
 	if moved {
-		if at := w.unpack(a, words).Handoff.At; at != 0 && state.Seconds() < at+lookAfter {
+		if at := w.unpack(a, &words).Handoff.At; at != 0 && state.Seconds() < at+lookAfter {
 			s.considered.Store(w.now + drainEvery) // its other family may have to follow
 		}
 	}
 	for _, v6 := range [2]bool{false, true} {
 		at := s.family(v6).Load()
-		if id, ok := state.AttachedIn(words, v6); !ok || id != r.member || at == nil || w.now-at.heard.Load() > freshEnough {
+		if id, ok := state.AttachedIn(&words, v6); !ok || id != r.member || at == nil || w.now-at.heard.Load() > freshEnough {
 			continue
 		}
-		to := w.wanted(state, a, words, v6)
+		to := w.wanted(state, a, &words, v6)
 		if to == 0 && !moved {
 			continue // nor is there a level that it should come to
 		}
-		rec := w.unpack(a, words)
+		rec := w.unpack(a, &words)
 		if w.mayGo(state, rec, v6, to) || w.levelDue(state, rec, v6) {
 			w.hints = append(w.hints, s)
 			return

@@ -44,8 +44,7 @@ type worker struct {
 	ahead   ahead
 	hints   []*session   // that should go elsewhere
 	waiting []*session   // for the mover
-	words   table.Words  // scratch: the record of a peer that may go elsewhere
-	rec     table.Record // likewise, unpacked
+	rec     table.Record // scratch: a record that steering looks at
 	moving  bool         // this worker is the mover: it may speak to peers that are away
 
 	now    int64 // ms, of this batch

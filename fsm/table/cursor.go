@@ -79,10 +79,8 @@ func (c *Cursor) askHome(i int, d *directory) {
 	h := Hash(c.as[i])
 	s, l := d.segment(h), d.lane(h)
 	p.hash, p.seg, p.moves, p.known, p.at = h, s, c.t.moves, false, nil
-	shape := l.shape.Load()
-	if slots := laneSlots(shape); slots != 0 && !c.as[i].Reserved() { // reserved ones stand for empty slots and deleted peers
-		p.slot = home(h, laneDepth(shape), slots)
-		p.at = l.hot.slot(p.slot)
+	if at, ok := l.home(h); ok && !c.as[i].Reserved() { // reserved ones stand for empty slots and deleted peers
+		p.slot, p.at = at, l.hot.slot(at)
 		c.lines.Add(unsafe.Pointer(p.at))
 	}
 }

@@ -27,7 +27,8 @@ const (
 const (
 	vicinity = 64 // slots, a power of two that divides blockSlots
 
-	// nearest is how many neighbours are asked for with a home: see prefetchNearest. More lines take longer to come.
+	// nearest is how many neighbours are asked for with a home, and are where others make room: see prefetchNearest, which asks for just these,
+	// and clear. More lines take longer to come.
 	nearest = 3
 
 	// distances are how many slots after its home each neighbour is, round the end of the vicinity: byte k for neighbour k.

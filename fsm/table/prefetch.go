@@ -30,12 +30,10 @@ const few = 4
 // prefetchNearest asks for a home and its nearest neighbours.
 func (d *directory) prefetchNearest(h uint64) {
 	l := d.lane(h)
-	shape := l.shape.Load()
-	slots := laneSlots(shape)
-	if slots == 0 {
-		return // it is being changed for the first time
+	at, ok := l.home(h)
+	if !ok {
+		return
 	}
-	at := home(h, laneDepth(shape), slots)
 	b := l.hot[at>>blockShift].Load()
 	prefetch.Four(unsafe.Pointer(b.slot(at)), unsafe.Pointer(b.slot(neighbour(at, 1))), unsafe.Pointer(b.slot(neighbour(at, 2))),
 		unsafe.Pointer(b.slot(neighbour(at, 3))))
@@ -46,8 +44,9 @@ func (d *directory) prefetchMany(as []vl1.Address) {
 	var lines prefetch.Lines
 	for _, a := range as {
 		h := Hash(a)
-		if sl := d.lane(h).home(h); sl != nil {
-			lines.Add(unsafe.Pointer(sl))
+		l := d.lane(h)
+		if at, ok := l.home(h); ok {
+			lines.Add(unsafe.Pointer(l.hot.slot(at)))
 		}
 	}
 	lines.Fetch()
@@ -57,25 +56,20 @@ func (d *directory) prefetchMany(as []vl1.Address) {
 	lines.Fetch()
 }
 
-// home is the slot where a peer should be, for a prefetch; nil if l is being changed for the first time.
-func (l *lane) home(h uint64) *slot {
+// home is where a peer should be, for a prefetch, and false if l is being changed for the first time.
+func (l *lane) home(h uint64) (at uint32, ok bool) {
 	shape := l.shape.Load()
 	slots := laneSlots(shape)
-	if slots == 0 {
-		return nil
-	}
-	return l.hot.slot(home(h, laneDepth(shape), slots))
+	return home(h, laneDepth(shape), slots), slots != 0
 }
 
 // prefetchHops waits for that, and asks for where the peer may be otherwise.
 func (d *directory) prefetchHops(h uint64, a vl1.Address, lines *prefetch.Lines) {
 	l := d.lane(h)
-	shape := l.shape.Load()
-	slots := laneSlots(shape)
-	if slots == 0 {
-		return // it is being changed for the first time
+	at, ok := l.home(h)
+	if !ok {
+		return
 	}
-	at := home(h, laneDepth(shape), slots)
 	w0 := l.hot.slot(at)[0].Load()
 	if addressOf(w0) == a {
 		return

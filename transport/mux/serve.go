@@ -107,8 +107,8 @@ func (m *Mux) admit(c *Conn, proto Proto, source string) (pki.Peer, *Refusal) {
 	return p, &Refusal{Code: code, Why: err.Error()}
 }
 
-// newer tells the owner if a peer, whoever vouches for it, is of a newer epoch of the cluster. It ends this member: who should hear of it,
-// hears of it before.
+// newer tells the owner if a peer that was refused is of a newer epoch of the cluster; its ID is not 0 if a CA of the cluster vouches for that.
+// It ends this member, so the peer is told first.
 func (m *Mux) newer(p pki.Peer) {
 	if m.o.Superseded != nil && p.ID != 0 && p.Epoch.Compare(m.Self().Epoch) > 0 {
 		m.o.Superseded(p)
